@@ -1,0 +1,59 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "base/dtype.h"
+#include "base/error.h"
+#include "base/shape.h"
+#include "base/tensor.h"
+
+namespace hugot {
+
+TEST_CASE("float16 converts every bit pattern back and forth") {
+  for (uint32_t bits = 0; bits < 0x10000u; ++bits) {
+    Float16 half;
+    half.bits = static_cast<uint16_t>(bits);
+    const auto value = static_cast<float>(half);
+    const Float16 back(value);
+    if (std::isnan(value)) {
+      CHECK(std::isnan(static_cast<float>(back)));
+    } else {
+      CHECK(back.bits == half.bits);
+    }
+  }
+}
+
+TEST_CASE("float16 and bfloat16 round to nearest even") {
+  CHECK(Float16(1.0f + 0x1p-11f).bits == 0x3c00);
+  CHECK(Float16(1.0f + 3 * 0x1p-11f).bits == 0x3c02);
+  CHECK(Float16(65519.0f).bits == 0x7bff);
+  CHECK(Float16(65520.0f).bits == 0x7c00);
+  CHECK(Float16(0x1p-25f).bits == 0);
+  CHECK(Float16(0x1.8p-24f).bits == 2);
+  CHECK(BFloat16(1.0f + 0x1p-8f).bits == 0x3f80);
+  CHECK(BFloat16(1.0f + 3 * 0x1p-8f).bits == 0x3f82);
+}
+
+TEST_CASE("shapes check rank, sign and overflow") {
+  CHECK(Shape({2, 3}).size() == 6);
+  CHECK(Shape({2, 0, 3}).size() == 0);
+  CHECK(Shape().size() == 1);
+  CHECK_THROWS_AS(Shape({-1}), Error);
+  CHECK_THROWS_AS(Shape({int64_t{1} << 40, int64_t{1} << 40}), Error);
+  CHECK(broadcast({3, 1}, {4}) == Shape({3, 4}));
+  CHECK(broadcast({0, 1}, {1, 5}) == Shape({0, 5}));
+  CHECK_THROWS_AS(broadcast({3}, {4}), Error);
+}
+
+TEST_CASE("errors carry their contexts in front") {
+  try {
+    with_context([] { return std::string("loading x"); },
+                 [] { fail(ErrorCode::kInvalidData, "bad ", 7); });
+    FAIL("no exception");
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()) == "loading x: bad 7");
+    CHECK(error.code() == ErrorCode::kInvalidData);
+  }
+}
+
+}  // namespace hugot

@@ -1,0 +1,126 @@
+#include "base/tensor.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "base/error.h"
+
+namespace hugot {
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+
+// At least one byte, so that data pointers of empty tensors are valid.
+std::shared_ptr<const void> allocate(size_t bytes, void** data) {
+  try {
+    *data = ::operator new(std::max<size_t>(bytes, 1), kAlignment);
+  } catch (const std::bad_alloc&) {
+    fail(ErrorCode::kOutOfMemory, "cannot allocate ", bytes, " bytes for a tensor");
+  }
+  return {*data, [](const void* p) { ::operator delete(const_cast<void*>(p), kAlignment); }};
+}
+
+}  // namespace
+
+Tensor::Tensor(DType dtype, const Shape& shape) : dtype_(dtype), shape_(shape) {
+  require(dtype != DType::kUndefined, ErrorCode::kInternal, "a tensor needs an element type");
+  if (dtype == DType::kString) {
+    auto strings = std::make_shared<std::vector<std::string>>(
+        static_cast<size_t>(std::max<int64_t>(shape.size(), 1)));
+    data_ = strings->data();
+    owner_ = std::move(strings);
+  } else {
+    owner_ = allocate(byte_size(dtype, shape), &data_);
+  }
+}
+
+Tensor::Tensor(DType dtype, const Shape& shape, const void* data, std::shared_ptr<const void> owner)
+    : dtype_(dtype), shape_(shape), data_(const_cast<void*>(data)), owner_(std::move(owner)) {}
+
+Tensor Tensor::reshaped(const Shape& shape) const {
+  require(shape.size() == size(), ErrorCode::kInvalidArgument, "cannot view ", describe(*this),
+          " as ", shape.to_string());
+  Tensor out = *this;
+  out.shape_ = shape;
+  return out;
+}
+
+Tensor Tensor::clone() const {
+  Tensor out(dtype_, shape_);
+  if (dtype_ == DType::kString) {
+    std::copy_n(data<std::string>(), size(), out.data<std::string>());
+  } else if (bytes() > 0) {
+    std::memcpy(out.raw(), raw(), bytes());
+  }
+  return out;
+}
+
+size_t Tensor::byte_size(DType dtype, const Shape& shape) {
+  const auto count = static_cast<uint64_t>(shape.size());
+  if (dtype == DType::kString) return count * sizeof(std::string);
+  const auto bits = static_cast<uint64_t>(dtype_bits(dtype));
+  require(count <= (uint64_t{1} << 56), ErrorCode::kInvalidArgument, "a tensor of shape ",
+          shape.to_string(), " is too large");
+  return (count * bits + 7) / 8;
+}
+
+void Tensor::check_dtype(DType wanted) const {
+  require(wanted == dtype_, ErrorCode::kInternal, "tensor is ", dtype_name(dtype_),
+          " but was accessed as ", dtype_name(wanted));
+}
+
+std::vector<int64_t> to_int64s(const Tensor& tensor) {
+  std::vector<int64_t> out(static_cast<size_t>(tensor.size()));
+  const auto copy = [&]<class T>(const T*) {
+    std::transform(tensor.data<T>(), tensor.data<T>() + tensor.size(), out.begin(),
+                   [](T v) { return static_cast<int64_t>(v); });
+  };
+  switch (tensor.dtype()) {
+    case DType::kInt64:
+      copy(static_cast<const int64_t*>(nullptr));
+      break;
+    case DType::kInt32:
+      copy(static_cast<const int32_t*>(nullptr));
+      break;
+    case DType::kInt16:
+      copy(static_cast<const int16_t*>(nullptr));
+      break;
+    case DType::kInt8:
+      copy(static_cast<const int8_t*>(nullptr));
+      break;
+    case DType::kUInt64:
+      copy(static_cast<const uint64_t*>(nullptr));
+      break;
+    case DType::kUInt32:
+      copy(static_cast<const uint32_t*>(nullptr));
+      break;
+    case DType::kUInt16:
+      copy(static_cast<const uint16_t*>(nullptr));
+      break;
+    case DType::kUInt8:
+      copy(static_cast<const uint8_t*>(nullptr));
+      break;
+    case DType::kBool:
+      copy(static_cast<const bool*>(nullptr));
+      break;
+    default:
+      fail(ErrorCode::kInvalidArgument, "expected integers, got ", describe(tensor));
+  }
+  return out;
+}
+
+bool identical(const Tensor& a, const Tensor& b) {
+  if (a.dtype() != b.dtype() || !(a.shape() == b.shape())) return false;
+  if (a.dtype() == DType::kString) {
+    return std::equal(a.data<std::string>(), a.data<std::string>() + a.size(),
+                      b.data<std::string>());
+  }
+  return a.bytes() == 0 || std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
+}
+
+std::string describe(const Tensor& tensor) {
+  return std::string(dtype_name(tensor.dtype())) + tensor.shape().to_string();
+}
+
+}  // namespace hugot

@@ -1,0 +1,106 @@
+// Dense tensors in host memory.
+#ifndef HUGOT_BASE_TENSOR_H_
+#define HUGOT_BASE_TENSOR_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/shape.h"
+
+namespace hugot {
+
+// A contiguous row-major array: element type, shape, pointer, and an optional owner that keeps the
+// memory alive (heap block, mapped file). Copies share the memory. A tensor without owner is a view
+// whose memory must outlive it. Distinct tensors may be used from several threads; writing to one
+// memory block from two threads is the caller's race. Elements of kString are std::string objects.
+class Tensor {
+ public:
+  Tensor() = default;
+
+  // Allocates; the memory is 64-byte aligned and uninitialised (strings: empty).
+  Tensor(DType dtype, const Shape& shape);
+
+  // View on foreign memory. `owner` keeps it alive; null when somebody else does.
+  Tensor(DType dtype, const Shape& shape, const void* data, std::shared_ptr<const void> owner = {});
+
+  // Copies `values` into a new tensor.
+  template <class T>
+  static Tensor from(const Shape& shape, std::span<const T> values);
+  template <class T>
+  static Tensor from(const Shape& shape, std::initializer_list<T> values) {
+    return from<T>(shape, std::span<const T>(values.begin(), values.size()));
+  }
+  template <class T>
+  static Tensor scalar(const T& value) {
+    return from<T>({}, std::span<const T>(&value, 1));
+  }
+
+  bool defined() const { return dtype_ != DType::kUndefined; }
+  DType dtype() const { return dtype_; }
+  const Shape& shape() const { return shape_; }
+  int rank() const { return shape_.rank(); }
+  int64_t size() const { return shape_.size(); }
+  size_t bytes() const { return byte_size(dtype_, shape_); }
+  bool owns() const { return owner_ != nullptr; }
+
+  void* raw() { return data_; }
+  const void* raw() const { return data_; }
+
+  // The elements; throws kInternal when T is not the element type.
+  template <class T>
+  T* data() {
+    check_dtype(dtype_of<T>);
+    return static_cast<T*>(data_);
+  }
+  template <class T>
+  const T* data() const {
+    check_dtype(dtype_of<T>);
+    return static_cast<const T*>(data_);
+  }
+  template <class T>
+  std::span<const T> values() const {
+    return {data<T>(), static_cast<size_t>(size())};
+  }
+
+  // The same memory under another shape of equal size.
+  Tensor reshaped(const Shape& shape) const;
+
+  // A deep copy that owns its memory.
+  Tensor clone() const;
+
+  // Bytes of a tensor; sub-byte types are packed. Strings count sizeof(std::string) each.
+  static size_t byte_size(DType dtype, const Shape& shape);
+
+ private:
+  void check_dtype(DType wanted) const;
+
+  DType dtype_ = DType::kUndefined;
+  Shape shape_;
+  void* data_ = nullptr;
+  std::shared_ptr<const void> owner_;
+};
+
+template <class T>
+Tensor Tensor::from(const Shape& shape, std::span<const T> values) {
+  Tensor out(dtype_of<T>, shape);
+  std::copy(values.begin(), values.end(), out.data<T>());
+  return out;
+}
+
+// All elements of a tensor of any integer or bool type as int64. Throws kInvalidArgument otherwise.
+std::vector<int64_t> to_int64s(const Tensor& tensor);
+
+// Element type, shape and bytes equal (NaN equals itself when the bits do).
+bool identical(const Tensor& a, const Tensor& b);
+
+// "float32[2,3]"
+std::string describe(const Tensor& tensor);
+
+}  // namespace hugot
+
+#endif  // HUGOT_BASE_TENSOR_H_

@@ -1,0 +1,55 @@
+#include "base/thread_pool.h"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+
+namespace hugot {
+
+TEST_CASE("parallel_for covers the range once") {
+  ThreadPool pool(4);
+  for (const int64_t count : {0, 1, 3, 1000}) {
+    for (const int64_t grain : {1, 7, 5000}) {
+      std::vector<std::atomic<int>> hits(static_cast<size_t>(count));
+      pool.parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+        CHECK(end - begin <= grain);
+        for (int64_t i = begin; i < end; ++i) ++hits[static_cast<size_t>(i)];
+      });
+      for (const auto& hit : hits) CHECK(hit == 1);
+    }
+  }
+}
+
+TEST_CASE("parallel_for rethrows and the pool stays usable") {
+  ThreadPool pool(3);
+  const auto throwing = [](int64_t begin, int64_t) {
+    if (begin == 17) fail(ErrorCode::kInvalidData, "seventeen");
+  };
+  CHECK_THROWS_AS(pool.parallel_for(100, 1, throwing), Error);
+  std::atomic<int64_t> sum = 0;
+  pool.parallel_for(100, 1, [&](int64_t begin, int64_t) { sum += begin; });
+  CHECK(sum == 4950);
+}
+
+TEST_CASE("loops nest and run from several threads") {
+  ThreadPool pool(3);
+  std::atomic<int> count = 0;
+  const auto work = [&] {
+    pool.parallel_for(8, 1, [&](int64_t, int64_t) {
+      pool.parallel_for(8, 1, [&](int64_t, int64_t) { ++count; });
+    });
+  };
+  std::thread other(work);
+  work();
+  other.join();
+  CHECK(count == 128);
+}
+
+TEST_CASE("the machine has at least one processor") { CHECK(available_processors() >= 1); }
+
+}  // namespace hugot

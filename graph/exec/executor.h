@@ -1,0 +1,83 @@
+// Exact execution: the graph as written, any shapes.
+#ifndef HUGOT_GRAPH_EXEC_EXECUTOR_H_
+#define HUGOT_GRAPH_EXEC_EXECUTOR_H_
+
+#include <map>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "graph/exec/memory.h"
+#include "graph/op.h"
+
+namespace hugot {
+
+struct RunOptions {
+  ThreadPool* pool = nullptr;  // splits single operators; null: one thread
+  std::stop_token stop = {};   // checked between nodes; a stopped run throws kCancelled
+};
+
+// A graph made ready to run: order, prepared weights, memory plan. Immutable, shared between
+// threads.
+class Plan {
+ public:
+  // Throws kUnsupported naming operator and version when a node has no kernel.
+  static std::shared_ptr<const Plan> compile(Graph graph);
+
+  const Graph& graph() const { return graph_; }
+
+ private:
+  friend class Executor;
+  struct Step {
+    NodeId node;
+    std::shared_ptr<const Prepared> prepared;
+  };
+
+  Graph graph_;
+  std::vector<Step> steps_;
+  MemoryPlan memory_;
+};
+
+// Runs a plan; keeps its memory between runs. One run at a time: use one executor per thread.
+class Executor {
+ public:
+  explicit Executor(std::shared_ptr<const Plan> plan);
+
+  // Inputs in the order of graph().inputs, results in the order of graph().outputs. Input dtypes
+  // and shapes are checked against the graph's declarations. Results own their memory.
+  std::vector<Tensor> run(std::span<const Tensor> inputs, const RunOptions& options = {});
+
+  // The same by name. Throws kInvalidArgument naming missing and unknown inputs.
+  std::map<std::string, Tensor> run(const std::map<std::string, Tensor>& inputs,
+                                    const RunOptions& options = {});
+
+ private:
+  class Context;
+
+  void check_inputs(std::span<const Tensor> inputs) const;
+
+  std::shared_ptr<const Plan> plan_;
+  Workspace workspace_;
+  std::vector<Tensor> values_;  // by ValueId, during a run
+};
+
+// Packs the constants of a node as its operator wants them; null when there is nothing to prepare.
+std::shared_ptr<const Prepared> prepare_node(const Graph& graph, const Node& node);
+
+// Counts who still needs the data of constants. Constants that prepared forms have replaced
+// everywhere keep dtype and shape but lose their memory, so that no weight is held twice.
+class ConstantUses {
+ public:
+  explicit ConstantUses(const Graph& graph);
+  // Called once per node, after prepare_node().
+  void prepared(Graph& graph, const Node& node, const Prepared* prepared);
+
+ private:
+  std::vector<int> uses_;  // by ValueId
+};
+
+}  // namespace hugot
+
+#endif  // HUGOT_GRAPH_EXEC_EXECUTOR_H_

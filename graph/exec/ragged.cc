@@ -1,0 +1,415 @@
+// Running ragged plans.
+#include "graph/exec/ragged.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace hugot {
+namespace {
+
+// Instances of one extent: all texts of the batch, or its distinct lengths.
+class Instances {
+ public:
+  void assign(std::vector<int64_t> lengths) {
+    lengths_ = std::move(lengths);
+    for (auto& sums : power_sums_) sums.assign(1, 0);
+    for (const int64_t length : lengths_) {
+      int64_t power = 1;
+      for (auto& sums : power_sums_) {
+        sums.push_back(sums.back() + power);
+        power *= length;
+      }
+    }
+  }
+
+  size_t count() const { return lengths_.size(); }
+  int64_t length(size_t i) const { return lengths_[i]; }
+  int64_t tokens() const { return power_sums_[1].back(); }
+  // count() + 1 ascending numbers from 0: where each instance begins on the joined token axis.
+  std::span<const int64_t> boundaries() const { return power_sums_[1]; }
+
+  // Elements before instance i of a value whose instances have sum of coefficients[p] * S^p
+  // elements.
+  int64_t offset(const std::vector<int64_t>& coefficients, size_t i) const {
+    int64_t sum = 0;
+    for (size_t p = 0; p < coefficients.size(); ++p) sum += coefficients[p] * power_sums_[p][i];
+    return sum;
+  }
+
+ private:
+  std::vector<int64_t> lengths_;
+  std::array<std::vector<int64_t>, 3> power_sums_{};  // [p][i] = sum of S_j^p for j < i
+};
+
+// Dims with S = length.
+Shape shape_at(const Dims& dims, int64_t length) {
+  std::array<int64_t, Shape::kMaxRank> result{};
+  for (size_t i = 0; i < dims.size(); ++i) {
+    const auto number = dims[i].number();
+    result[i] = number ? *number : dims[i].evaluate([&](std::string_view symbol) {
+      return symbol == kLengthSymbol ? std::optional<int64_t>(length) : std::nullopt;
+    });
+  }
+  return Shape(std::span<const int64_t>(result.data(), dims.size()));
+}
+
+}  // namespace
+
+class RaggedExecutor::Impl {
+ public:
+  explicit Impl(std::shared_ptr<const RaggedPlan> plan)
+      : plan_(std::move(plan)),
+        workspace_(plan_->memory_.slot_count),
+        data_(plan_->graph_.value_count(), nullptr),
+        input_blocks_(plan_->inputs_.size()),
+        outputs_(plan_->graph_.outputs.size()) {}
+
+  void run(std::span<const int64_t> lengths, std::span<const std::span<const int64_t>> tokens,
+           const RunOptions& options);
+
+  const Tensor& output(int i) const { return outputs_[static_cast<size_t>(i)]; }
+
+ private:
+  class Context;
+  using ValueInfo = RaggedPlan::ValueInfo;
+  using Step = RaggedPlan::Step;
+
+  const ValueInfo& info(ValueId id) const { return plan_->values_[static_cast<size_t>(id)]; }
+  const Instances& instances(Extent extent) const {
+    return extent == Extent::kText ? texts_ : lengths_;
+  }
+  size_t width(ValueId id) const {
+    return static_cast<size_t>(dtype_bits(plan_->graph_.fact(id).dtype)) / 8;
+  }
+
+  void set_instances(std::span<const int64_t> lengths);
+  void fill_inputs(std::span<const std::span<const int64_t>> tokens);
+  void fill_input(ValueId id, const RaggedInput& input, std::span<const int64_t> given,
+                  Tensor& block);
+  void run_step(const Step& step, Context& context);
+
+  // The value's tensor for one instance of its extent.
+  Tensor instance(ValueId id, size_t i) const;
+  // All instances joined along the token axis or the batch axis.
+  Tensor joined(ValueId id) const;
+  Shape joined_shape(ValueId id, const Instances& over) const;
+
+  std::shared_ptr<const RaggedPlan> plan_;
+  Workspace workspace_;
+  std::vector<std::byte*> data_;  // by ValueId: the packed instances
+  std::vector<Tensor> input_blocks_;
+  std::vector<Tensor> outputs_;
+
+  Instances texts_;
+  Instances lengths_;
+  std::vector<size_t> length_of_text_;  // index into lengths_
+};
+
+// ---------------------------------------------------------------------------------------------
+
+class RaggedExecutor::Impl::Context final : public KernelContext {
+ public:
+  Context(Impl& impl, const RunOptions& options) : impl_(impl), options_(options) {}
+
+  void begin(const Step& step) {
+    step_ = &step;
+    node_ = &impl_.plan_->graph_.node(step.node);
+    inputs_.resize(std::max(inputs_.size(), node_->inputs.size()));
+    outputs_.resize(std::max(outputs_.size(), node_->outputs.size()));
+    planned_.resize(outputs_.size());
+    allocate_outputs();
+  }
+
+  // The kernel sees instance i of everything.
+  void bind_instance(size_t i) {
+    for (size_t k = 0; k < node_->inputs.size(); ++k) {
+      const ValueId id = node_->inputs[k];
+      if (id != kNoValue) inputs_[k] = impl_.instance(id, instance_of(id, i));
+    }
+    const int64_t length = impl_.instances(step_->extent).length(i);
+    for (size_t k = 0; k < node_->outputs.size(); ++k) {
+      const ValueId id = node_->outputs[k];
+      if (id == kNoValue) continue;
+      planned_[k] = shape_at(*impl_.plan_->graph_.fact(id).shape, length);
+      const int64_t offset = impl_.instances(step_->extent).offset(impl_.info(id).coefficients, i);
+      target_[k] =
+          impl_.data_[static_cast<size_t>(id)] + static_cast<size_t>(offset) * impl_.width(id);
+    }
+  }
+
+  // The kernel sees all instances joined.
+  void bind_joined() {
+    expanded_used_ = 0;
+    for (size_t k = 0; k < node_->inputs.size(); ++k) {
+      const ValueId id = node_->inputs[k];
+      if (id == kNoValue) continue;
+      const Extent extent = impl_.info(id).extent;
+      if (extent == Extent::kShared) {
+        inputs_[k] = *impl_.plan_->graph_.constant(id);
+      } else if (extent == step_->extent) {
+        inputs_[k] = impl_.joined(id);
+      } else if (step_->batching != Batching::kSegments) {
+        inputs_[k] = expand_to_texts(id);
+      } else {
+        inputs_[k] = impl_.instance(id, 0);  // the kernel asks per segment
+      }
+    }
+    for (size_t k = 0; k < node_->outputs.size(); ++k) {
+      const ValueId id = node_->outputs[k];
+      if (id == kNoValue) continue;
+      planned_[k] = impl_.joined_shape(id, impl_.instances(step_->extent));
+      target_[k] = impl_.data_[static_cast<size_t>(id)];
+    }
+  }
+
+  const Node& node() const override { return *node_; }
+  bool has_input(int i) const override { return node_->input(static_cast<size_t>(i)) != kNoValue; }
+  const Tensor& input(int i) const override {
+    require(has_input(i), ErrorCode::kInternal, "input ", i, " is missing");
+    return inputs_[static_cast<size_t>(i)];
+  }
+  bool wants_output(int i) const override {
+    return node_->output(static_cast<size_t>(i)) != kNoValue;
+  }
+  Tensor& output(int i, DType dtype, const Shape& shape) override {
+    const auto k = static_cast<size_t>(i);
+    if (!wants_output(i)) {
+      unwanted_.resize(std::max(unwanted_.size(), k + 1));
+      return unwanted_[k] = Tensor(dtype, shape);
+    }
+    const DType planned_dtype = impl_.plan_->graph_.fact(node_->outputs[k]).dtype;
+    require(shape == planned_[k] && dtype == planned_dtype, ErrorCode::kInternal, "output ", i,
+            " is ", dtype_name(dtype), shape.to_string(), ", planned was ",
+            dtype_name(planned_dtype), planned_[k].to_string());
+    return outputs_[k] = Tensor(dtype, shape, target_[k]);
+  }
+  void alias(int i, int j, const Shape& shape) override {
+    const auto k = static_cast<size_t>(i);
+    require(shape == planned_[k], ErrorCode::kInternal, "view is ", shape.to_string(),
+            ", planned was ", planned_[k].to_string());
+    // Whole packed values share memory already; a single instance is copied only when they do not.
+    const Tensor& source = inputs_[static_cast<size_t>(j)];
+    if (source.raw() != target_[k] && source.bytes() > 0) {
+      std::memcpy(target_[k], source.raw(), source.bytes());
+    }
+  }
+  const Shape* planned_shape(int i) const override { return &planned_[static_cast<size_t>(i)]; }
+  std::span<std::byte> scratch(size_t bytes) override {
+    return {impl_.workspace_.scratch(bytes), bytes};
+  }
+  ThreadPool* pool() const override { return options_.pool; }
+  const Prepared* prepared() const override { return step_->prepared.get(); }
+  std::span<const int64_t> segments() const override {
+    if (step_->batching != Batching::kSegments) return {};
+    return impl_.instances(step_->extent).boundaries();
+  }
+  const Tensor& input_of_segment(int i, size_t segment) const override {
+    const ValueId id = node_->inputs[static_cast<size_t>(i)];
+    if (impl_.info(id).extent == Extent::kShared) return input(i);
+    return segment_input_ = impl_.instance(id, instance_of(id, segment));
+  }
+
+ private:
+  // Instance i of the step's extent, as an instance of the value's own extent.
+  size_t instance_of(ValueId id, size_t i) const {
+    const Extent extent = impl_.info(id).extent;
+    return extent == step_->extent || extent == Extent::kShared ? i : impl_.length_of_text_[i];
+  }
+
+  void allocate_outputs() {
+    const MemoryPlan& memory = impl_.plan_->memory_;
+    target_.assign(node_->outputs.size(), nullptr);
+    for (const ValueId id : node_->outputs) {
+      if (id == kNoValue) continue;
+      const ValueId root = memory.root[static_cast<size_t>(id)];
+      if (root != id && impl_.info(root).extent == step_->extent) {
+        impl_.data_[static_cast<size_t>(id)] = impl_.data_[static_cast<size_t>(root)];
+        continue;
+      }
+      const Instances& over = impl_.instances(step_->extent);
+      const int64_t elements = over.offset(impl_.info(id).coefficients, over.count());
+      impl_.data_[static_cast<size_t>(id)] = impl_.workspace_.slot(
+          memory.slot[static_cast<size_t>(id)], static_cast<size_t>(elements) * impl_.width(id));
+    }
+  }
+
+  // Repeats what is known per length for every text.
+  Tensor expand_to_texts(ValueId id) {
+    const ValueInfo& value = impl_.info(id);
+    const Shape shape = impl_.joined_shape(id, impl_.texts_);
+    const DType dtype = impl_.plan_->graph_.fact(id).dtype;
+    if (expanded_used_ == expanded_.size()) expanded_.emplace_back(1);
+    std::byte* target = expanded_[expanded_used_++].slot(0, Tensor::byte_size(dtype, shape));
+    Tensor result(dtype, shape, target);
+    for (size_t text = 0; text < impl_.texts_.count(); ++text) {
+      const Tensor source = impl_.instance(id, impl_.length_of_text_[text]);
+      const int64_t offset = impl_.texts_.offset(value.coefficients, text);
+      std::memcpy(target + static_cast<size_t>(offset) * impl_.width(id), source.raw(),
+                  source.bytes());
+    }
+    return result;
+  }
+
+  Impl& impl_;
+  const RunOptions& options_;
+  const Step* step_ = nullptr;
+  const Node* node_ = nullptr;
+  std::vector<Tensor> inputs_;
+  std::vector<Tensor> outputs_;
+  std::vector<Shape> planned_;
+  std::vector<std::byte*> target_;
+  std::vector<Workspace> expanded_;
+  size_t expanded_used_ = 0;
+  std::vector<Tensor> unwanted_;
+  mutable Tensor segment_input_;
+};
+
+// ---------------------------------------------------------------------------------------------
+
+void RaggedExecutor::Impl::set_instances(std::span<const int64_t> lengths) {
+  std::vector<int64_t> distinct(lengths.begin(), lengths.end());
+  std::sort(distinct.begin(), distinct.end());
+  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+  length_of_text_.clear();
+  for (const int64_t length : lengths) {
+    require(length >= 1, ErrorCode::kInvalidArgument, "a text needs at least one token");
+    length_of_text_.push_back(static_cast<size_t>(
+        std::lower_bound(distinct.begin(), distinct.end(), length) - distinct.begin()));
+  }
+  texts_.assign({lengths.begin(), lengths.end()});
+  lengths_.assign(std::move(distinct));
+}
+
+void RaggedExecutor::Impl::fill_input(ValueId id, const RaggedInput& input,
+                                      std::span<const int64_t> given, Tensor& block) {
+  const Instances& over = instances(info(id).extent);
+  const DType dtype = plan_->graph_.fact(id).dtype;
+  const int64_t count = over.tokens();
+  if (block.size() < count || block.dtype() != dtype) block = Tensor(dtype, {count});
+  data_[static_cast<size_t>(id)] = static_cast<std::byte*>(block.raw());
+  const auto fill = [&]<class T>(T* target) {
+    if (input.kind == RaggedInput::Kind::kTokens) {
+      require(static_cast<int64_t>(given.size()) == count, ErrorCode::kInvalidArgument, "input '",
+              input.name, "' has ", given.size(), " tokens, ", count, " are needed");
+      std::transform(given.begin(), given.end(), target,
+                     [](int64_t v) { return static_cast<T>(v); });
+    } else if (input.kind == RaggedInput::Kind::kUniform) {
+      std::fill_n(target, count, static_cast<T>(input.value));
+    } else {
+      for (size_t i = 0; i < over.count(); ++i) {
+        for (int64_t k = 0; k < over.length(i); ++k) *target++ = static_cast<T>(input.value + k);
+      }
+    }
+  };
+  switch (dtype) {
+    case DType::kInt64:
+      fill(block.data<int64_t>());
+      break;
+    case DType::kInt32:
+      fill(block.data<int32_t>());
+      break;
+    case DType::kFloat32:
+      fill(block.data<float>());
+      break;
+    case DType::kBool:
+      fill(block.data<bool>());
+      break;
+    default:
+      fail(ErrorCode::kUnsupported, "input '", input.name, "' is ", dtype_name(dtype));
+  }
+}
+
+void RaggedExecutor::Impl::fill_inputs(std::span<const std::span<const int64_t>> tokens) {
+  size_t next = 0;
+  for (size_t k = 0; k < plan_->inputs_.size(); ++k) {
+    const RaggedInput& input = plan_->inputs_[k];
+    const bool given = input.kind == RaggedInput::Kind::kTokens;
+    require(!given || next < tokens.size(), ErrorCode::kInvalidArgument, "input '", input.name,
+            "' is missing");
+    const std::span<const int64_t> numbers = given ? tokens[next++] : std::span<const int64_t>();
+    const ValueId id = plan_->graph_.find(input.name);
+    if (id == kNoValue || std::find(plan_->graph_.inputs.begin(), plan_->graph_.inputs.end(), id) ==
+                              plan_->graph_.inputs.end()) {
+      continue;  // the graph does without it
+    }
+    fill_input(id, input, numbers, input_blocks_[k]);
+  }
+}
+
+Tensor RaggedExecutor::Impl::instance(ValueId id, size_t i) const {
+  const Fact& fact = plan_->graph_.fact(id);
+  const ValueInfo& value = info(id);
+  if (value.extent == Extent::kShared) return *plan_->graph_.constant(id);
+  const Instances& over = instances(value.extent);
+  const auto offset = static_cast<size_t>(over.offset(value.coefficients, i)) * width(id);
+  return Tensor(fact.dtype, shape_at(*fact.shape, over.length(i)),
+                data_[static_cast<size_t>(id)] + offset);
+}
+
+Shape RaggedExecutor::Impl::joined_shape(ValueId id, const Instances& over) const {
+  const Dims& dims = *plan_->graph_.fact(id).shape;
+  if (info(id).token_axis >= 0) return shape_at(dims, over.tokens());
+  return shape_at(dims, 0).with(0, static_cast<int64_t>(over.count()));
+}
+
+Tensor RaggedExecutor::Impl::joined(ValueId id) const {
+  return Tensor(plan_->graph_.fact(id).dtype, joined_shape(id, instances(info(id).extent)),
+                data_[static_cast<size_t>(id)]);
+}
+
+void RaggedExecutor::Impl::run_step(const Step& step, Context& context) {
+  const Node& node = plan_->graph_.node(step.node);
+  const KernelFunction kernel = node.op->cpu;
+  context.begin(step);
+  const ValueId first = node.output(0);
+  if (node.op->aliases && node.outputs.size() == 1 &&
+      plan_->memory_.root[static_cast<size_t>(first)] != first) {
+    return;  // a view of packed instances is the packed views
+  }
+  if (step.batching == Batching::kLoop) {
+    for (size_t i = 0; i < instances(step.extent).count(); ++i) {
+      context.bind_instance(i);
+      kernel(context);
+    }
+  } else {
+    context.bind_joined();
+    kernel(context);
+  }
+}
+
+void RaggedExecutor::Impl::run(std::span<const int64_t> lengths,
+                               std::span<const std::span<const int64_t>> tokens,
+                               const RunOptions& options) {
+  set_instances(lengths);
+  fill_inputs(tokens);
+  Context context(*this, options);
+  for (const Step& step : plan_->steps_) {
+    require(!options.stop.stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
+    with_context([&] { return plan_->graph_.node(step.node).label(); },
+                 [&] { run_step(step, context); });
+  }
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    const ValueId id = plan_->graph_.outputs[i];
+    const Tensor all = joined(id);
+    const int axis = std::max(info(id).token_axis, 0);
+    const Shape& shape = all.shape();
+    outputs_[i] = all.reshaped(Shape(shape.dims().subspan(static_cast<size_t>(axis))));
+  }
+}
+
+RaggedExecutor::RaggedExecutor(std::shared_ptr<const RaggedPlan> plan)
+    : impl_(std::make_unique<Impl>(std::move(plan))) {}
+RaggedExecutor::~RaggedExecutor() = default;
+RaggedExecutor::RaggedExecutor(RaggedExecutor&&) noexcept = default;
+RaggedExecutor& RaggedExecutor::operator=(RaggedExecutor&&) noexcept = default;
+
+void RaggedExecutor::run(std::span<const int64_t> lengths,
+                         std::span<const std::span<const int64_t>> tokens,
+                         const RunOptions& options) {
+  impl_->run(lengths, tokens, options);
+}
+
+const Tensor& RaggedExecutor::output(int i) const { return impl_->output(i); }
+
+}  // namespace hugot

@@ -1,0 +1,105 @@
+// Ragged execution: many texts of different lengths through one graph, without padding.
+//
+// The result for a text is defined as the graph run on that text alone (batch 1). A plan knows for
+// every value whether it is shared, a function of the text's length, or of the text itself; a batch
+// stores the latter two packed, one instance after the other, and each node runs by the batching
+// rule of its operator. docs/architecture.md, "Ragged mode", has the idea.
+#ifndef HUGOT_GRAPH_EXEC_RAGGED_H_
+#define HUGOT_GRAPH_EXEC_RAGGED_H_
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graph/exec/executor.h"
+#include "graph/exec/memory.h"
+#include "graph/op.h"
+
+namespace hugot {
+
+// The symbol that stands for a text's number of tokens.
+inline constexpr std::string_view kLengthSymbol = "S";
+
+// What an input of the graph holds in ragged mode.
+struct RaggedInput {
+  enum class Kind {
+    kTokens,     // a number per token, given for every text
+    kUniform,    // `value` for every token (attention mask, token types of single texts)
+    kPositions,  // value, value + 1, ..
+  };
+  std::string name;
+  Kind kind = Kind::kTokens;
+  int64_t value = 0;
+};
+
+// On what a value depends, and so how many instances of it a batch holds.
+enum class Extent { kShared, kLength, kText };
+
+// A specialised graph made ready to run raggedly. Immutable, shared between threads.
+class RaggedPlan {
+ public:
+  // `graph` has been through specialize() and the passes. Throws kUnsupported when the graph does
+  // not qualify, naming the value or node that stands in the way.
+  static std::shared_ptr<const RaggedPlan> compile(Graph graph, std::vector<RaggedInput> inputs);
+
+  const Graph& graph() const { return graph_; }
+  const std::vector<RaggedInput>& inputs() const { return inputs_; }
+  Extent extent(ValueId id) const { return values_[static_cast<size_t>(id)].extent; }
+  // Batching rule of a node of graph().
+  Batching batching(NodeId id) const { return steps_[static_cast<size_t>(id)].batching; }
+  // True when output i has a row per token ([T, ..]), false when it has a row per text ([N, ..]).
+  bool output_per_token(int i) const;
+  // Bytes of packed weights.
+  size_t prepared_bytes() const;
+
+ private:
+  friend class RaggedExecutor;
+  class Query;
+
+  struct ValueInfo {
+    Extent extent = Extent::kShared;
+    int token_axis = -1;                // leading axis of length S, see BatchQuery
+    std::vector<int64_t> coefficients;  // elements per instance: sum of coefficients[p] * S^p
+  };
+  struct Step {
+    NodeId node = kNoNode;
+    Extent extent = Extent::kText;
+    Batching batching = Batching::kLoop;
+    std::shared_ptr<const Prepared> prepared;
+  };
+
+  void classify();
+
+  Graph graph_;
+  std::vector<RaggedInput> inputs_;
+  std::vector<ValueInfo> values_;  // by ValueId
+  std::vector<Step> steps_;        // by NodeId: the graph is compact and in order
+  MemoryPlan memory_;
+};
+
+// Runs a ragged plan; keeps its memory between runs. One run at a time: use one per thread.
+class RaggedExecutor {
+ public:
+  explicit RaggedExecutor(std::shared_ptr<const RaggedPlan> plan);
+  ~RaggedExecutor();
+  RaggedExecutor(RaggedExecutor&&) noexcept;
+  RaggedExecutor& operator=(RaggedExecutor&&) noexcept;
+
+  // Runs texts of the given lengths (each at least 1). `tokens[k]` holds, for the k-th input of
+  // kind kTokens, the numbers of all texts one after the other. Afterwards output(i) is valid until
+  // the next run.
+  void run(std::span<const int64_t> lengths, std::span<const std::span<const int64_t>> tokens,
+           const RunOptions& options = {});
+
+  // Packed results: [T, ..] or [N, ..] by output_per_token(i), further axes as in the graph.
+  const Tensor& output(int i) const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hugot
+
+#endif  // HUGOT_GRAPH_EXEC_RAGGED_H_

@@ -1,0 +1,156 @@
+// Compiling a specialised graph for ragged execution: extents, layouts and batching rules.
+#include <algorithm>
+
+#include "graph/exec/ragged.h"
+
+namespace hugot {
+namespace {
+
+// Offsets are computed from prefix sums of powers of the lengths; S^3 is beyond any encoder.
+constexpr size_t kMaxPower = 2;
+
+// The leading axis of length S: every axis before it is 1 and no axis behind it depends on S.
+int leading_token_axis(const Dims& dims) {
+  const Dim length = Dim::symbol(kLengthSymbol);
+  for (size_t axis = 0; axis < dims.size(); ++axis) {
+    if (dims[axis].is(1)) continue;
+    if (!(dims[axis] == length)) return -1;
+    const bool rest_fixed = std::all_of(dims.begin() + static_cast<std::ptrdiff_t>(axis) + 1,
+                                        dims.end(), [](const Dim& d) { return d.is_number(); });
+    return rest_fixed ? static_cast<int>(axis) : -1;
+  }
+  return -1;
+}
+
+}  // namespace
+
+class RaggedPlan::Query final : public BatchQuery {
+ public:
+  Query(const RaggedPlan& plan, const Node& node) : plan_(plan), node_(node) {}
+
+  const Node& node() const override { return node_; }
+  const Fact& input_fact(int i) const override { return plan_.graph_.fact(input_id(i)); }
+  const Fact& output_fact(int i) const override { return plan_.graph_.fact(output_id(i)); }
+  bool has_input(int i) const override { return node_.input(static_cast<size_t>(i)) != kNoValue; }
+  bool ragged(int i) const override { return info(input_id(i)).extent != Extent::kShared; }
+  int token_axis(int i) const override { return info(input_id(i)).token_axis; }
+  int output_token_axis(int i) const override { return info(output_id(i)).token_axis; }
+  bool row(int i) const override {
+    const Dims& dims = *input_fact(i).shape;
+    return ragged(i) && !dims.empty() && dims[0].is(1) &&
+           std::all_of(dims.begin(), dims.end(), [](const Dim& d) { return d.is_number(); });
+  }
+
+ private:
+  ValueId input_id(int i) const { return node_.inputs[static_cast<size_t>(i)]; }
+  ValueId output_id(int i) const { return node_.outputs[static_cast<size_t>(i)]; }
+  const ValueInfo& info(ValueId id) const { return plan_.values_[static_cast<size_t>(id)]; }
+
+  const RaggedPlan& plan_;
+  const Node& node_;
+};
+
+std::shared_ptr<const RaggedPlan> RaggedPlan::compile(Graph graph,
+                                                      std::vector<RaggedInput> inputs) {
+  graph.remove_dead();
+  auto plan = std::make_shared<RaggedPlan>();
+  plan->graph_ = std::move(graph);
+  plan->inputs_ = std::move(inputs);
+  plan->classify();
+
+  const Graph& g = plan->graph_;
+  std::vector<NodeId> order(g.node_count());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<NodeId>(i);
+  const auto nominal = [&](ValueId id) -> int64_t {
+    const ValueInfo& info = plan->values_[static_cast<size_t>(id)];
+    // A micro-batch of 16 texts of 16 tokens.
+    int64_t elements = 0;
+    int64_t power = 16;
+    for (const int64_t coefficient : info.coefficients) {
+      elements += coefficient * power;
+      power *= 16;
+    }
+    return elements * std::max(dtype_bits(g.fact(id).dtype), 8) / 8;
+  };
+  const auto keep = [&](ValueId id) {
+    return plan->values_[static_cast<size_t>(id)].extent == Extent::kShared;
+  };
+  plan->memory_ = MemoryPlan::make(g, order, nominal, keep);
+  return plan;
+}
+
+void RaggedPlan::classify() {
+  Graph& g = graph_;
+  ConstantUses uses(g);
+  values_.assign(g.value_count(), {});
+  const auto describe_layout = [&](ValueId id) {
+    ValueInfo& info = values_[static_cast<size_t>(id)];
+    const Value& value = g.value(id);
+    require(value.fact.shape.has_value() && value.fact.dtype != DType::kUndefined,
+            ErrorCode::kUnsupported, "the shape of '", value.name,
+            "' cannot be told from the length of a text");
+    Dim elements = 1;
+    for (const Dim& dim : *value.fact.shape) elements = elements * dim;
+    info.coefficients = elements.coefficients(kLengthSymbol);
+    require(!info.coefficients.empty() && info.coefficients.size() <= kMaxPower + 1,
+            ErrorCode::kUnsupported, "'", value.name, "' has shape ", to_string(*value.fact.shape),
+            ", which is no polynomial in the length of a text");
+    info.token_axis = leading_token_axis(*value.fact.shape);
+  };
+
+  for (const ValueId id : g.inputs) {
+    const auto input = std::find_if(inputs_.begin(), inputs_.end(), [&](const RaggedInput& i) {
+      return i.name == g.value(id).name;
+    });
+    require(input != inputs_.end(), ErrorCode::kUnsupported, "input '", g.value(id).name,
+            "' is unknown");
+    describe_layout(id);
+    values_[static_cast<size_t>(id)].extent =
+        input->kind == RaggedInput::Kind::kTokens ? Extent::kText : Extent::kLength;
+  }
+  for (NodeId n = 0; n < static_cast<NodeId>(g.node_count()); ++n) {
+    const Node& node = g.node(n);
+    require(node.op != nullptr && node.op->cpu != nullptr, ErrorCode::kUnsupported, node.label(),
+            ": operator version ", node.opset, " is not implemented");
+    require(node.op->deterministic, ErrorCode::kUnsupported, node.label(), " is random");
+    Step step{.node = n, .extent = Extent::kShared, .prepared = prepare_node(g, node)};
+    uses.prepared(g, node, step.prepared.get());
+    for (const ValueId input : node.inputs) {
+      if (input != kNoValue) {
+        step.extent = std::max(step.extent, values_[static_cast<size_t>(input)].extent);
+      }
+    }
+    require(!node.op->aliases || step.extent == Extent::kShared ||
+                values_[static_cast<size_t>(node.inputs[0])].extent == step.extent,
+            ErrorCode::kUnsupported, node.label(), ": its shape depends on the text");
+    for (const ValueId output : node.outputs) {
+      if (output == kNoValue) continue;
+      describe_layout(output);
+      values_[static_cast<size_t>(output)].extent = step.extent;
+    }
+    if (step.extent != Extent::kShared && node.op->batching != nullptr) {
+      step.batching = node.op->batching(Query(*this, node));
+    }
+    steps_.push_back(std::move(step));
+  }
+  for (const ValueId id : g.outputs) {
+    const ValueInfo& info = values_[static_cast<size_t>(id)];
+    const Dims& dims = *g.fact(id).shape;
+    const bool row = !dims.empty() && dims[0].is(1) && info.coefficients.size() == 1;
+    require(info.extent == Extent::kText && (info.token_axis >= 0 || row), ErrorCode::kUnsupported,
+            "output '", g.value(id).name, "' ", to_string(dims),
+            " has neither a row per text nor a row per token");
+  }
+}
+
+bool RaggedPlan::output_per_token(int i) const {
+  return values_[static_cast<size_t>(graph_.outputs[static_cast<size_t>(i)])].token_axis >= 0;
+}
+
+size_t RaggedPlan::prepared_bytes() const {
+  size_t total = 0;
+  for (const Step& step : steps_) total += step.prepared ? step.prepared->bytes() : 0;
+  return total;
+}
+
+}  // namespace hugot

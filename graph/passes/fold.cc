@@ -1,0 +1,207 @@
+// Constant folding and common subexpressions: rewrites that keep every bit.
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <set>
+
+#include "graph/passes/passes.h"
+
+namespace hugot {
+namespace {
+
+// A folded result may be this much larger than what it was made from: folding an Expand of a scalar
+// to a huge tensor would only waste memory.
+constexpr size_t kMaxGrowthBytes = size_t{1} << 20;
+
+bool can_evaluate(const Graph& graph, const Node& node) {
+  if (node.op == nullptr || node.op->cpu == nullptr || !node.op->deterministic) return false;
+  return std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
+    return input == kNoValue || graph.constant(input) != nullptr;
+  });
+}
+
+bool grows_too_much(const Graph& graph, const Node& node) {
+  size_t before = kMaxGrowthBytes;
+  for (const ValueId input : node.inputs) {
+    if (const Tensor* constant = graph.constant(input)) before += constant->bytes();
+  }
+  for (const ValueId output : node.outputs) {
+    if (output == kNoValue) continue;
+    const auto shape = graph.fact(output).fixed_shape();
+    if (shape && Tensor::byte_size(graph.fact(output).dtype, *shape) > before) return true;
+  }
+  return false;
+}
+
+// The tensor that a fact describes completely, if it does.
+std::optional<Tensor> known_tensor(const Fact& fact) {
+  const auto shape = fact.fixed_shape();
+  if (!shape || fact.constant) return std::nullopt;
+  if (fact.uniform && fact.uniform->dtype() != DType::kString && shape->size() <= 4096) {
+    Tensor tensor(fact.dtype, *shape);
+    const size_t width = fact.uniform->bytes();
+    for (int64_t i = 0; i < tensor.size(); ++i) {
+      std::memcpy(static_cast<std::byte*>(tensor.raw()) + static_cast<size_t>(i) * width,
+                  fact.uniform->raw(), width);
+    }
+    return tensor;
+  }
+  const auto integers = fact.symbolic ? fact.integers() : std::nullopt;
+  if (!integers || static_cast<int64_t>(integers->size()) != shape->size()) return std::nullopt;
+  if (fact.dtype == DType::kInt64) {
+    return Tensor::from<int64_t>(*shape, std::span<const int64_t>(*integers));
+  }
+  if (fact.dtype == DType::kInt32) {
+    Tensor tensor(DType::kInt32, *shape);
+    std::transform(integers->begin(), integers->end(), tensor.data<int32_t>(),
+                   [](int64_t v) { return static_cast<int32_t>(v); });
+    return tensor;
+  }
+  if (fact.dtype == DType::kBool) {
+    Tensor tensor(DType::kBool, *shape);
+    std::transform(integers->begin(), integers->end(), tensor.data<bool>(),
+                   [](int64_t v) { return v != 0; });
+    return tensor;
+  }
+  return std::nullopt;
+}
+
+// Attributes in a form that can be compared; tensors by their bytes, subgraphs never equal.
+std::string attribute_key(const Attributes& attributes) {
+  std::string key;
+  for (const auto& [name, attribute] : attributes) {
+    key += name;
+    key += '\0';
+    key += static_cast<char>('a' + attribute.index());
+    std::visit(
+        [&]<class T>(const T& value) {
+          const auto raw = [&](const void* data, size_t bytes) {
+            key += std::to_string(bytes) + ':';
+            key.append(static_cast<const char*>(data), bytes);
+          };
+          if constexpr (std::is_same_v<T, int64_t> || std::is_same_v<T, float>) {
+            raw(&value, sizeof(value));
+          } else if constexpr (std::is_same_v<T, std::string>) {
+            raw(value.data(), value.size());
+          } else if constexpr (std::is_same_v<T, std::vector<int64_t>> ||
+                               std::is_same_v<T, std::vector<float>>) {
+            raw(value.data(), value.size() * sizeof(value[0]));
+          } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+            for (const std::string& item : value) raw(item.data(), item.size());
+          } else if constexpr (std::is_same_v<T, Tensor>) {
+            key += describe(value);
+            if (value.dtype() == DType::kString) {
+              for (const std::string& item : value.template values<std::string>()) {
+                raw(item.data(), item.size());
+              }
+            } else {
+              raw(value.raw(), value.bytes());
+            }
+          } else {
+            const void* identity = &value;
+            raw(&identity, sizeof(identity));
+          }
+        },
+        attribute);
+  }
+  return key;
+}
+
+// Small constants with equal contents become one value, so that equal nodes have equal inputs.
+size_t merge_constants(Graph& graph) {
+  constexpr size_t kMaxBytes = 256;
+  std::map<std::string, ValueId> seen;
+  std::vector<ValueId> replacement(graph.value_count());
+  size_t changes = 0;
+  for (ValueId id = 0; id < static_cast<ValueId>(graph.value_count()); ++id) {
+    replacement[static_cast<size_t>(id)] = id;
+    const Tensor* constant = graph.value(id).initializer ? graph.constant(id) : nullptr;
+    if (constant == nullptr || constant->dtype() == DType::kString ||
+        constant->bytes() > kMaxBytes) {
+      continue;
+    }
+    std::string key = describe(*constant);
+    key.append(static_cast<const char*>(constant->raw()), constant->bytes());
+    replacement[static_cast<size_t>(id)] = seen.emplace(std::move(key), id).first->second;
+  }
+  for (NodeId n = 0; n < static_cast<NodeId>(graph.node_count()); ++n) {
+    for (ValueId& input : graph.node(n).inputs) {
+      if (input == kNoValue || replacement[static_cast<size_t>(input)] == input) continue;
+      input = replacement[static_cast<size_t>(input)];
+      ++changes;
+    }
+  }
+  return changes;
+}
+
+}  // namespace
+
+size_t fold_constants(Graph& graph, PassContext&) {
+  size_t changes = 0;
+  for (const NodeId id : graph.order()) {
+    const Node& node = graph.node(id);
+    if (graph.removed(id)) continue;
+    if (can_evaluate(graph, node) && !grows_too_much(graph, node)) {
+      std::vector<const Tensor*> inputs;
+      for (const ValueId input : node.inputs) inputs.push_back(graph.constant(input));
+      const std::vector<ValueId> outputs = node.outputs;
+      std::vector<Tensor> results = evaluate(node, inputs);
+      for (size_t i = 0; i < outputs.size(); ++i) {
+        if (outputs[i] != kNoValue) graph.make_constant(outputs[i], std::move(results[i]));
+      }
+      ++changes;
+      continue;
+    }
+    infer_node(graph, id);
+    const std::vector<ValueId> outputs = node.outputs;
+    for (const ValueId output : outputs) {
+      if (output == kNoValue) continue;
+      if (auto tensor = known_tensor(graph.fact(output))) {
+        graph.make_constant(output, std::move(*tensor));
+        ++changes;
+      }
+    }
+  }
+  return changes;
+}
+
+size_t eliminate_common(Graph& graph, PassContext&) {
+  size_t changes = merge_constants(graph);
+  std::map<std::string, NodeId> seen;
+  for (const NodeId id : graph.order()) {
+    const Node& node = graph.node(id);
+    if (node.op == nullptr || !node.op->deterministic) continue;
+    std::string key = str(node.domain, '/', node.op_type, '/', node.op->since_version, '/');
+    for (const ValueId input : node.inputs) key += str(input, ',');
+    for (const ValueId output : node.outputs) key += output == kNoValue ? '-' : '+';
+    key += attribute_key(node.attributes);
+    const auto [it, inserted] = seen.emplace(std::move(key), id);
+    if (inserted) continue;
+    const std::vector<ValueId> kept = graph.node(it->second).outputs;
+    const std::vector<ValueId> gone = node.outputs;
+    // Two graph outputs keep their names, so they stay two values.
+    const bool is_output = std::any_of(gone.begin(), gone.end(), [&](ValueId output) {
+      return std::find(graph.outputs.begin(), graph.outputs.end(), output) != graph.outputs.end();
+    });
+    if (is_output) continue;
+    for (size_t i = 0; i < gone.size(); ++i) {
+      if (gone[i] != kNoValue) graph.replace_uses(gone[i], kept[i]);
+    }
+    graph.remove_node(id);
+    ++changes;
+  }
+  return changes;
+}
+
+void optimize_exact(Graph& graph, PassContext& context) {
+  graph.remove_dead();
+  infer(graph);
+  fold_constants(graph, context);
+  eliminate_common(graph, context);
+  graph.remove_dead();
+#ifndef NDEBUG
+  graph.verify("optimize_exact");
+#endif
+}
+
+}  // namespace hugot

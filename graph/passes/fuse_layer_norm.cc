@@ -1,0 +1,91 @@
+// LayerNormalization from ReduceMean, Sub, Pow or Mul, Add, Sqrt, Div, Mul, Add.
+#include <algorithm>
+
+#include "graph/passes/match.h"
+#include "graph/passes/passes.h"
+
+namespace hugot {
+namespace {
+
+// The input of a ReduceMean over the last axis with kept dimensions; kNoValue otherwise.
+ValueId mean_of(const Graph& graph, ValueId id) {
+  const Node* mean = produced_by(graph, id, "ReduceMean");
+  if (mean == nullptr || mean->get<int64_t>("keepdims", 1) == 0) return kNoValue;
+  const auto axes = reduction_axes(graph, *mean);
+  const ValueId input = mean->inputs[0];
+  if (!axes || axes->size() != 1 || (*axes)[0] != graph.fact(input).rank() - 1) return kNoValue;
+  return input;
+}
+
+// x when `id` is x * x or x ^ 2.
+ValueId square_of(const Graph& graph, ValueId id) {
+  if (const Node* pow = produced_by(graph, id, "Pow")) {
+    return number_of(graph, pow->inputs[1]) == 2.0 ? pow->inputs[0] : kNoValue;
+  }
+  const Node* mul = produced_by(graph, id, "Mul");
+  return mul != nullptr && mul->inputs[0] == mul->inputs[1] ? mul->inputs[0] : kNoValue;
+}
+
+struct Normalized {
+  ValueId x = kNoValue;
+  double epsilon = 0;
+};
+
+// (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon), the quotient given as a node.
+std::optional<Normalized> match_normalized(const Graph& graph, ValueId id) {
+  ValueId centered = kNoValue;
+  ValueId deviation = kNoValue;
+  if (const Node* div = produced_by(graph, id, "Div")) {
+    centered = div->inputs[0];
+    deviation = div->inputs[1];
+  } else if (const Node* mul = produced_by(graph, id, "Mul")) {
+    for (const ValueId operand : mul->inputs) {
+      const Node* reciprocal = produced_by(graph, operand, "Reciprocal");
+      if (reciprocal == nullptr) continue;
+      deviation = reciprocal->inputs[0];
+      centered = other_operand(*mul, operand);
+    }
+  }
+  const Node* sub = produced_by(graph, centered, "Sub");
+  const Node* sqrt = produced_by(graph, deviation, "Sqrt");
+  if (sub == nullptr || sqrt == nullptr) return std::nullopt;
+  const Node* add = produced_by(graph, sqrt->inputs[0], "Add");
+  const auto variance = add != nullptr ? value_and_number(graph, *add) : std::nullopt;
+  if (!variance || square_of(graph, mean_of(graph, variance->first)) != centered) {
+    return std::nullopt;
+  }
+  const ValueId x = sub->inputs[0];
+  if (mean_of(graph, sub->inputs[1]) != x) return std::nullopt;
+  return Normalized{x, variance->second};
+}
+
+}  // namespace
+
+size_t fuse_layer_norm(Graph& graph, PassContext& context) {
+  size_t changes = 0;
+  for (const NodeId id : graph.order()) {
+    Node& add = graph.node(id);
+    if (!add.domain.empty() || add.op_type != "Add") continue;
+    for (const ValueId beta : std::vector<ValueId>(add.inputs)) {
+      const ValueId scaled = other_operand(add, beta);
+      const Node* mul = produced_by(graph, scaled, "Mul");
+      if (mul == nullptr || float_vector(graph, beta, -1) == nullptr) continue;
+      for (const ValueId gamma : mul->inputs) {
+        const Tensor* weights = float_vector(graph, gamma, graph.constant(beta)->size());
+        if (weights == nullptr) continue;
+        const auto normalized = match_normalized(graph, other_operand(*mul, gamma));
+        if (!normalized || graph.fact(normalized->x).shape->back() != Dim(weights->size()))
+          continue;
+        context.log.push_back(str("layer_norm: ", add.label()));
+        rewrite(add, context.ops, "", "LayerNormalization", 17, {normalized->x, gamma, beta},
+                {{"axis", int64_t{-1}}, {"epsilon", static_cast<float>(normalized->epsilon)}});
+        ++changes;
+        break;
+      }
+      if (add.op_type != "Add") break;
+    }
+  }
+  return changes;
+}
+
+}  // namespace hugot

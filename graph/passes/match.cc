@@ -1,0 +1,114 @@
+#include "graph/passes/match.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace hugot {
+
+std::optional<double> number_in(const Tensor& tensor) {
+  if (tensor.size() != 1) return std::nullopt;
+  switch (tensor.dtype()) {
+    case DType::kFloat32:
+      return static_cast<double>(*tensor.data<float>());
+    case DType::kFloat64:
+      return *tensor.data<double>();
+    case DType::kFloat16:
+      return static_cast<double>(static_cast<float>(*tensor.data<Float16>()));
+    case DType::kBFloat16:
+      return static_cast<double>(static_cast<float>(*tensor.data<BFloat16>()));
+    default:
+      if (!is_integer(tensor.dtype()) && tensor.dtype() != DType::kBool) return std::nullopt;
+      return static_cast<double>(to_int64s(tensor)[0]);
+  }
+}
+
+std::optional<double> number_of(const Graph& graph, ValueId id) {
+  if (id == kNoValue) return std::nullopt;
+  const auto single = graph.fact(id).single_value();
+  return single ? number_in(*single) : std::nullopt;
+}
+
+const Node* produced_by(const Graph& graph, ValueId id, std::string_view op_type) {
+  const Node* node = graph.producer(id);
+  return node != nullptr && node->domain.empty() && node->op_type == op_type ? node : nullptr;
+}
+
+ValueId other_operand(const Node& node, ValueId operand) {
+  if (node.inputs.size() != 2) return kNoValue;
+  if (node.inputs[0] == operand) return node.inputs[1];
+  return node.inputs[1] == operand ? node.inputs[0] : kNoValue;
+}
+
+std::optional<std::pair<ValueId, double>> value_and_number(const Graph& graph, const Node& node) {
+  if (node.inputs.size() != 2) return std::nullopt;
+  for (const size_t i : {size_t{1}, size_t{0}}) {
+    if (const auto number = number_of(graph, node.inputs[i])) {
+      return std::pair(node.inputs[1 - i], *number);
+    }
+  }
+  return std::nullopt;
+}
+
+std::pair<ValueId, double> peel_scale(const Graph& graph, ValueId id) {
+  double scale = 1;
+  for (;;) {
+    if (const Node* mul = produced_by(graph, id, "Mul")) {
+      const auto parts = value_and_number(graph, *mul);
+      if (!parts) return {id, scale};
+      id = parts->first;
+      scale *= parts->second;
+    } else if (const Node* div = produced_by(graph, id, "Div")) {
+      const auto divisor = number_of(graph, div->inputs[1]);
+      if (!divisor || *divisor == 0) return {id, scale};
+      id = div->inputs[0];
+      scale /= *divisor;
+    } else {
+      return {id, scale};
+    }
+  }
+}
+
+std::optional<std::vector<int64_t>> reduction_axes(const Graph& graph, const Node& node) {
+  const int rank = graph.fact(node.inputs[0]).rank();
+  if (rank < 0) return std::nullopt;
+  std::vector<int64_t> axes;
+  if (node.has("axes")) {
+    axes = node.at<std::vector<int64_t>>("axes");
+  } else if (node.input(1) != kNoValue) {
+    const auto integers = graph.fact(node.inputs[1]).integers();
+    if (!integers) return std::nullopt;
+    axes = *integers;
+  } else {
+    return std::nullopt;
+  }
+  for (int64_t& axis : axes) axis = normalize_axis(axis, rank);
+  return axes;
+}
+
+const Tensor* float_vector(const Graph& graph, ValueId id, int64_t size) {
+  const Tensor* tensor = graph.constant(id);
+  if (tensor == nullptr || tensor->dtype() != DType::kFloat32 || tensor->rank() != 1) {
+    return nullptr;
+  }
+  return size < 0 || tensor->size() == size ? tensor : nullptr;
+}
+
+bool close_to(double a, double b) { return std::abs(a - b) <= 1e-4 * std::abs(b); }
+
+void rewrite(Node& node, const OpRegistry& ops, std::string_view domain, std::string_view op_type,
+             int opset, std::vector<ValueId> inputs, Attributes attributes) {
+  node.op = &ops.get(domain, op_type, opset);
+  node.domain = domain;
+  node.op_type = op_type;
+  node.opset = opset;
+  node.inputs = std::move(inputs);
+  node.attributes = std::move(attributes);
+}
+
+bool known_for_text(const Fact& fact) {
+  return fact.shape && std::all_of(fact.shape->begin(), fact.shape->end(), [](const Dim& dim) {
+           return !dim.coefficients(kLengthSymbol).empty();
+         });
+}
+
+}  // namespace hugot

@@ -1,0 +1,59 @@
+// Graph rewrites. Each pass is a function Graph& -> number of changes; names in messages are
+// theirs.
+#ifndef HUGOT_GRAPH_PASSES_PASSES_H_
+#define HUGOT_GRAPH_PASSES_PASSES_H_
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graph/exec/ragged.h"
+#include "graph/graph.h"
+#include "graph/op.h"
+
+namespace hugot {
+
+// What passes may need and report.
+struct PassContext {
+  const OpRegistry& ops;
+  // One line per fusion that was applied: "layer_norm: '/encoder/Add_1'".
+  std::vector<std::string> log = {};
+};
+
+// -- passes that keep every bit: used in both modes
+
+// Nodes with constant inputs, and values whose fact tells all elements, become constants.
+size_t fold_constants(Graph& graph, PassContext& context);
+// Equal nodes on equal inputs become one.
+size_t eliminate_common(Graph& graph, PassContext& context);
+
+// -- passes of ragged mode
+
+// Identities that facts prove: x+0, x*1, Where(true, x, y), casts and transposes that do nothing,
+// reshapes with a known result (they become hugot.View).
+size_t simplify(Graph& graph, PassContext& context);
+// LayerNormalization from its parts.
+size_t fuse_layer_norm(Graph& graph, PassContext& context);
+// Gelu from its parts: erf and tanh forms, every order of the factors.
+size_t fuse_gelu(Graph& graph, PassContext& context);
+// hugot.Attention from softmax(scale * Q K^T + bias) V with heads split and joined around it.
+size_t fuse_attention(Graph& graph, PassContext& context);
+// hugot.Linear from MatMul or Gemm by a constant, with bias, activation and residual.
+size_t fuse_linear(Graph& graph, PassContext& context);
+
+// Turns a loaded graph into the function of one text: inputs get batch 1, length S and what
+// `inputs` says about their contents; everything inferred before is forgotten. Only `outputs`
+// (indices into graph.outputs) stay. Throws kUnsupported when an input is unknown or has no free
+// batch and length.
+void specialize(Graph& graph, std::span<const RaggedInput> inputs, std::span<const int> outputs);
+
+// specialize() and all passes until nothing changes.
+void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
+                         std::span<const int> outputs, PassContext& context);
+
+// The passes that keep every bit, for exact mode.
+void optimize_exact(Graph& graph, PassContext& context);
+
+}  // namespace hugot
+
+#endif  // HUGOT_GRAPH_PASSES_PASSES_H_

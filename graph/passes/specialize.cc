@@ -1,0 +1,106 @@
+// From a graph over padded batches to the function of one text.
+#include <algorithm>
+
+#include "graph/passes/match.h"
+#include "graph/passes/passes.h"
+
+namespace hugot {
+namespace {
+
+Tensor scalar_of(DType dtype, int64_t value) {
+  switch (dtype) {
+    case DType::kInt64:
+      return Tensor::scalar<int64_t>(value);
+    case DType::kInt32:
+      return Tensor::scalar<int32_t>(static_cast<int32_t>(value));
+    case DType::kFloat32:
+      return Tensor::scalar<float>(static_cast<float>(value));
+    case DType::kBool:
+      return Tensor::scalar<bool>(value != 0);
+    default:
+      fail(ErrorCode::kUnsupported, "its type is ", dtype_name(dtype));
+  }
+}
+
+void specialize_input(Value& input, std::span<const RaggedInput> inputs) {
+  const auto spec = std::find_if(inputs.begin(), inputs.end(), [&](const RaggedInput& candidate) {
+    return candidate.name == input.name;
+  });
+  require(spec != inputs.end(), ErrorCode::kUnsupported, "nothing is known about it");
+  const Fact& declared = input.fact;
+  if (declared.shape) {
+    const Dims& dims = *declared.shape;
+    require(dims.size() == 2 && (!dims[0].is_number() || dims[0].is(1)) && !dims[1].is_number(),
+            ErrorCode::kUnsupported, "its shape ", to_string(dims),
+            " has no free batch and sequence axes");
+  }
+  Fact fact = Fact::of(declared.dtype, {1, Dim::symbol(kLengthSymbol)});
+  if (spec->kind == RaggedInput::Kind::kUniform) fact.uniform = scalar_of(fact.dtype, spec->value);
+  input.fact = std::move(fact);
+}
+
+}  // namespace
+
+void specialize(Graph& graph, std::span<const RaggedInput> inputs, std::span<const int> outputs) {
+  std::vector<ValueId> kept;
+  for (const int i : outputs) kept.push_back(graph.outputs.at(static_cast<size_t>(i)));
+  graph.outputs = std::move(kept);
+  graph.remove_dead();
+
+  const auto readers = graph.readers();
+  std::erase_if(graph.inputs, [&](ValueId id) { return readers[static_cast<size_t>(id)].empty(); });
+  for (ValueId id = 0; id < static_cast<ValueId>(graph.value_count()); ++id) {
+    Value& value = graph.value(id);
+    if (value.producer != kNoNode) value.fact = {};
+  }
+  for (const ValueId id : graph.inputs) {
+    with_context([&] { return str("input '", graph.value(id).name, "'"); },
+                 [&] { specialize_input(graph.value(id), inputs); });
+  }
+}
+
+void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
+                         std::span<const int> outputs, PassContext& context) {
+  specialize(graph, inputs, outputs);
+  infer(graph);
+
+  using Pass = size_t (*)(Graph&, PassContext&);
+  struct Named {
+    const char* name;
+    Pass pass;
+  };
+  // Simplified first, so that fusions meet one spelling; linear last, because it swallows what the
+  // others look for.
+  constexpr Named kCleanup[] = {{"fold_constants", fold_constants},
+                                {"simplify", simplify},
+                                {"eliminate_common", eliminate_common}};
+  constexpr Named kFusions[] = {{"fuse_layer_norm", fuse_layer_norm},
+                                {"fuse_gelu", fuse_gelu},
+                                {"fuse_attention", fuse_attention},
+                                {"fuse_linear", fuse_linear}};
+  const auto apply = [&](const Named& named) {
+    const size_t changes = with_context([&] { return std::string(named.name); },
+                                        [&] { return named.pass(graph, context); });
+    if (changes == 0) return changes;
+    graph.remove_dead();
+    infer(graph);
+#ifndef NDEBUG
+    graph.verify(named.name);
+#endif
+    return changes;
+  };
+  const auto settle = [&] {
+    constexpr int kMaxRounds =
+        8;  // each round undoes one layer of nesting; graphs need two or three
+    for (int round = 0; round < kMaxRounds; ++round) {
+      size_t changes = 0;
+      for (const Named& named : kCleanup) changes += apply(named);
+      if (changes == 0) return;
+    }
+  };
+  settle();
+  for (const Named& named : kFusions) apply(named);
+  settle();
+}
+
+}  // namespace hugot

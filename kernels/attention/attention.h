@@ -1,0 +1,17 @@
+// Attention of ONNX, and the engine's own fused form for encoders.
+#ifndef HUGOT_KERNELS_ATTENTION_ATTENTION_H_
+#define HUGOT_KERNELS_ATTENTION_ATTENTION_H_
+
+#include "graph/op.h"
+
+namespace hugot::attention {
+
+// hugot.Attention: y = softmax(scale * Q K^T + bias) V with packed heads.
+void fused(KernelContext& ctx);
+
+// ai.onnx Attention 23 to 25, as its function body in the specification computes it.
+void onnx(KernelContext& ctx);
+
+}  // namespace hugot::attention
+
+#endif  // HUGOT_KERNELS_ATTENTION_ATTENTION_H_

@@ -1,0 +1,74 @@
+// Matrix products. Matrices are row-major; strides count elements from one row to the next.
+//
+// The bits of row i of C depend on row i of A (and of the residual), on B, and on the bias alone:
+// not on M, on the other rows, on strides, alignment or threads. Providers that cannot promise this
+// say so in batch_invariant(). simd_gemm(), gemm() and gemm_f64() promise it, and that the packed
+// and the unpacked product agree bitwise: every element is one chain of (fused) multiply-adds over
+// ascending k that starts from the bias (or 0).
+#ifndef HUGOT_KERNELS_CPU_GEMM_H_
+#define HUGOT_KERNELS_CPU_GEMM_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "base/thread_pool.h"
+#include "kernels/cpu/vector_kernels.h"
+
+namespace hugot::cpu {
+
+// A constant right-hand side [k, n] in the layout of the provider that made it. Immutable, owns
+// its memory, may be shared between threads.
+class PackedMatrix {
+ public:
+  PackedMatrix(int64_t k, int64_t n) : k_(k), n_(n) {}
+  virtual ~PackedMatrix() = default;
+  PackedMatrix(const PackedMatrix&) = delete;
+  PackedMatrix& operator=(const PackedMatrix&) = delete;
+
+  int64_t k() const { return k_; }
+  int64_t n() const { return n_; }
+  virtual int64_t bytes() const = 0;
+
+ private:
+  int64_t k_, n_;
+};
+
+// Stateless and thread-safe.
+class GemmProvider {
+ public:
+  virtual ~GemmProvider() = default;
+
+  virtual const char* name() const = 0;
+  virtual bool batch_invariant() const = 0;
+
+  // Packs b, which is [k, n] with the given row stride, or the transpose [n, k] when `transposed`.
+  virtual std::shared_ptr<const PackedMatrix> pack(const float* b, int64_t k, int64_t n,
+                                                   int64_t row_stride, bool transposed) const = 0;
+
+  // C[m, b.n()] = activation(A[m, b.k()] . B + bias) + residual. `b` comes from this provider's
+  // pack(). C overlaps neither A nor B; the residual may be C itself. `pool` may be null.
+  virtual void run(int64_t m, const float* a, int64_t lda, const PackedMatrix& b, float* c,
+                   int64_t ldc, const Epilogue& epilogue, ThreadPool* pool) const = 0;
+};
+
+// Our kernels, of the instruction set that is active when pack() is called.
+const GemmProvider& simd_gemm();
+
+// oneDNN, or null in a build without it.
+const GemmProvider* onednn_gemm();
+
+// C = activation(A . B + bias) + residual for a B that changes from call to call. B is [k, n], or
+// its transpose [n, k] when `b_transposed`. `workspace` holds gemm_workspace(k, pool) floats; null
+// lets the function allocate.
+void gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
+          bool b_transposed, float* c, int64_t ldc, const Epilogue& epilogue = {},
+          float* workspace = nullptr, ThreadPool* pool = nullptr);
+int64_t gemm_workspace(int64_t k, const ThreadPool* pool);
+
+// C = A . B in float64, for exactness rather than speed.
+void gemm_f64(int64_t m, int64_t n, int64_t k, const double* a, int64_t lda, const double* b,
+              int64_t ldb, bool b_transposed, double* c, int64_t ldc, ThreadPool* pool = nullptr);
+
+}  // namespace hugot::cpu
+
+#endif  // HUGOT_KERNELS_CPU_GEMM_H_

@@ -1,0 +1,221 @@
+// Attention of one head: see attention.h for the meaning of AttentionArgs.
+//
+// K^T and V are copied into column panels once per kv head, so the caller's strides do not matter
+// further. A block of query rows is multiplied with K^T into rows of scores, which softmax turns
+// into unnormalized probabilities in place; they are multiplied with V, and the rows of the
+// result are divided by the sums. Both products go panel by panel over all tiles of the block, so
+// that a panel is read from the first cache level.
+#ifndef HUGOT_KERNELS_CPU_SIMD_ATTENTION_INL_H_
+#define HUGOT_KERNELS_CPU_SIMD_ATTENTION_INL_H_
+
+#include "kernels/cpu/simd/gemm-inl.h"
+#include "kernels/cpu/simd/rows-inl.h"
+
+namespace hugot::cpu::HUGOT_ISA {
+namespace {
+
+HWY_INLINE int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+HWY_INLINE int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
+HWY_INLINE int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// Floats of scores kept at a time: a good part of the second cache level.
+constexpr int64_t kScoreFloats = 24 * 1024;
+
+struct AttentionPlan {
+  int64_t score_stride;  // floats per row of scores
+  int64_t block;         // query rows per block
+  int64_t k_floats, v_floats, score_floats, out_floats;
+};
+
+HWY_INLINE AttentionPlan attention_plan(const AttentionArgs& args) {
+  AttentionPlan plan;
+  const int64_t keys = round_up(args.key_length, kPanelWidth);
+  // An odd number of cache lines, so that the rows of a tile fall into different sets.
+  plan.score_stride = round_up(max_of(keys, 1), 16) + 16;
+  plan.block = max_of(kScoreFloats / plan.score_stride / kTileRows, 1) * kTileRows;
+  plan.block = min_of(plan.block, round_up(args.query_length, kTileRows));
+  plan.k_floats = keys * args.head_dim;
+  plan.v_floats = round_up(args.value_dim, kPanelWidth) * args.key_length;
+  plan.score_floats = plan.block * plan.score_stride;
+  plan.out_floats = kTileRows * kPanelWidth;
+  return plan;
+}
+
+int64_t attention_scratch(const AttentionArgs* args) {
+  const AttentionPlan plan = attention_plan(*args);
+  // 16 floats to align the start.
+  return round_up(plan.k_floats, 16) + round_up(plan.v_floats, 16) + plan.score_floats +
+         plan.out_floats + 16;
+}
+
+// The keys [begin, end) that query `i` sees.
+struct KeyRange {
+  int64_t begin, end;
+};
+
+HWY_INLINE KeyRange visible_keys(const AttentionArgs& args, int64_t i) {
+  const int64_t center = i + args.query_offset;
+  KeyRange range = {0, args.key_length};
+  if (args.window_left >= 0) range.begin = max_of(center - args.window_left, 0);
+  if (args.window_right >= 0) range.end = min_of(center + args.window_right + 1, range.end);
+  range.end = max_of(range.end, 0);
+  range.begin = min_of(range.begin, range.end);
+  return range;
+}
+
+// scores = cap * tanh(scale * scores / cap)
+HWY_INLINE void cap_scores(const AttentionArgs& args, float* scores, int64_t n) {
+  const V factor = set(args.scale / args.softcap);
+  map_blocks(scores, n, [&](int64_t i, int64_t count) HUGOT_LAMBDA {
+    const Block x = load_block(scores + i, count, hn::Zero(d));
+    const Block t = tanh(each([&](int j) HUGOT_LAMBDA { return hn::Mul(x.v[j], factor); }));
+    return each([&](int j) HUGOT_LAMBDA { return hn::Mul(t.v[j], set(args.softcap)); });
+  });
+}
+
+// scores = scale * scores + bias, in place; returns the largest (NaN ignored).
+HWY_INLINE float scale_scores(float scale, const float* bias, float* scores, int64_t n) {
+  const V lowest = hn::Neg(hn::Inf(d));
+  const V factor = set(scale);
+  return max_lanes(fold(
+      n, lowest,
+      [&](V acc, int64_t i, int64_t count) HUGOT_LAMBDA {
+        V v = hn::Mul(load_n(scores + i, count), factor);
+        if (bias != nullptr) v = hn::Add(v, load_n(bias + i, count));
+        if (count == kLanes) {
+          store(v, scores + i);
+          return hn::Max(v, acc);
+        }
+        store_partial(v, scores + i, count);
+        const M valid = hn::FirstN(d, static_cast<size_t>(count));
+        return hn::Max(hn::IfThenElse(valid, v, lowest), acc);
+      },
+      [](V a, V b) HUGOT_LAMBDA { return hn::Max(a, b); }));
+}
+
+// Turns row `i`'s scores [0, keys) into exp(score - max), zeros where the query does not see the
+// key. Returns the factor that normalizes them: 0 for a row that sees nothing.
+HWY_INLINE float score_softmax(const AttentionArgs& args, int64_t head, int64_t i, float* scores,
+                               KeyRange block_keys) {
+  const KeyRange range = visible_keys(args, i);
+  for (int64_t j = block_keys.begin; j < min_of(range.begin, block_keys.end); ++j) scores[j] = 0;
+  for (int64_t j = max_of(range.end, block_keys.begin); j < block_keys.end; ++j) scores[j] = 0;
+  const int64_t n = range.end - range.begin;
+  if (n <= 0) return 0.0f;
+  const float* bias = args.bias == nullptr ? nullptr
+                                           : args.bias + head * args.bias_head_stride +
+                                                 i * args.bias_stride + range.begin;
+  float* x = scores + range.begin;
+  const bool capped = args.softcap != 0.0f;
+  if (capped) cap_scores(args, x, n);
+  const float max = scale_scores(capped ? 1.0f : args.scale, bias, x, n);
+  if (max == -__builtin_inff()) {
+    // Nothing is visible, or every visible score is NaN: keep the NaN, or give zeros.
+    const float total = sum(x, n);
+    for (int64_t j = 0; j < n; ++j) x[j] = 0;
+    return total == total ? 0.0f : total;
+  }
+  return 1.0f / exp_and_sum(x, x, n, max);
+}
+
+// The products of one block of query rows [row, row + rows).
+struct AttentionBlock {
+  int64_t row, rows;
+  KeyRange keys;  // what any row of the block sees, widened to whole panels
+};
+
+// Calls body(first, count) for tiles of the block's rows.
+template <class Body>
+HWY_INLINE void for_tiles(int64_t rows, Body body) {
+  int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+  for (int64_t first = 0; first < rows; --tiles) {
+    const int64_t count = (rows - first + tiles - 1) / tiles;
+    body(first, count);
+    first += count;
+  }
+}
+
+HWY_INLINE void score_block(const AttentionArgs& args, const float* q, const float* packed_k,
+                            const AttentionPlan& plan, AttentionBlock block, float* scores) {
+  const int64_t panel_floats = args.head_dim * kPanelWidth;
+  for (int64_t j = block.keys.begin; j < block.keys.end; j += kPanelWidth) {
+    const PanelView panel = {packed_k + j / kPanelWidth * panel_floats, kPanelWidth, panel_floats};
+    for_tiles(block.rows, [&](int64_t first, int64_t count) {
+      kTiles[count](args.head_dim, q + (block.row + first) * args.q_stride, args.q_stride, panel,
+                    nullptr, {nullptr, 0}, scores + first * plan.score_stride + j,
+                    plan.score_stride);
+    });
+  }
+}
+
+// out rows = factor * probabilities . V
+HWY_INLINE void value_block(const AttentionArgs& args, const float* packed_v,
+                            const AttentionPlan& plan, AttentionBlock block, const float* scores,
+                            const float* factors, float* tile, float* out) {
+  const int64_t panel_floats = args.key_length * kPanelWidth;
+  const int64_t end = min_of(block.keys.end, args.key_length);
+  for (int64_t col = 0; col < args.value_dim; col += kPanelWidth) {
+    const PanelView panel = {
+        packed_v + col / kPanelWidth * panel_floats + block.keys.begin * kPanelWidth, kPanelWidth,
+        panel_floats};
+    const int64_t cols = min_of(kPanelWidth, args.value_dim - col);
+    for_tiles(block.rows, [&](int64_t first, int64_t count) {
+      kTiles[count](end - block.keys.begin, scores + first * plan.score_stride + block.keys.begin,
+                    plan.score_stride, panel, nullptr, {nullptr, 0}, tile, kPanelWidth);
+      for (int64_t r = 0; r < count; ++r) {
+        binary_vs<mul>(tile + r * kPanelWidth, factors[first + r],
+                       out + (block.row + first + r) * args.out_stride + col, cols);
+      }
+    });
+  }
+}
+
+// The largest number of query rows in a block: plan.block is at most that, because a row of scores
+// is never shorter than 32 floats.
+constexpr int64_t kMaxBlock = kScoreFloats / 32;
+
+void attention(const AttentionArgs* args_pointer, int64_t head_begin, int64_t head_end,
+               float* scratch) {
+  const AttentionArgs& args = *args_pointer;
+  const AttentionPlan plan = attention_plan(args);
+  float* packed_k = scratch + (64 - reinterpret_cast<uintptr_t>(scratch) % 64) % 64 / sizeof(float);
+  float* packed_v = packed_k + round_up(plan.k_floats, 16);
+  float* scores = packed_v + round_up(plan.v_floats, 16);
+  float* tile = scores + plan.score_floats;
+  float factors[kMaxBlock];
+
+  const int64_t group = args.heads / args.kv_heads;
+  int64_t packed_head = -1;
+  for (int64_t head = head_begin; head < head_end; ++head) {
+    const int64_t kv_head = head / group;
+    if (kv_head != packed_head) {
+      gemm_pack(args.k + kv_head * args.k_head_stride, args.head_dim, args.key_length,
+                args.k_stride, true, 0, (args.key_length + kPanelWidth - 1) / kPanelWidth,
+                packed_k);
+      gemm_pack(args.v + kv_head * args.v_head_stride, args.key_length, args.value_dim,
+                args.v_stride, false, 0, (args.value_dim + kPanelWidth - 1) / kPanelWidth,
+                packed_v);
+      packed_head = kv_head;
+    }
+    const float* q = args.q + head * args.q_head_stride;
+    float* out = args.out + head * args.out_head_stride;
+    for (int64_t row = 0; row < args.query_length; row += plan.block) {
+      AttentionBlock block;
+      block.row = row;
+      block.rows = min_of(plan.block, args.query_length - row);
+      block.keys.begin = visible_keys(args, row).begin / kPanelWidth * kPanelWidth;
+      block.keys.end = round_up(visible_keys(args, row + block.rows - 1).end, kPanelWidth);
+      block.keys.end = max_of(block.keys.end, block.keys.begin);
+      score_block(args, q, packed_k, plan, block, scores);
+      for (int64_t r = 0; r < block.rows; ++r) {
+        factors[r] = score_softmax(args, head, row + r, scores + r * plan.score_stride, block.keys);
+      }
+      value_block(args, packed_v, plan, block, scores, factors, tile, out);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hugot::cpu::HUGOT_ISA
+
+#endif  // HUGOT_KERNELS_CPU_SIMD_ATTENTION_INL_H_

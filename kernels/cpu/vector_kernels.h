@@ -1,0 +1,125 @@
+// The table of CPU kernels that is compiled once per instruction set, and its argument types.
+// Included by the translation units of simd/, so only C headers may be included here: an inline
+// function of the C++ library compiled with AVX flags could replace the portable copy at link time.
+#ifndef HUGOT_KERNELS_CPU_VECTOR_KERNELS_H_
+#define HUGOT_KERNELS_CPU_VECTOR_KERNELS_H_
+
+#include <stdint.h>
+
+namespace hugot::cpu {
+
+enum class Activation : int32_t { kNone, kRelu, kGelu, kGeluTanh, kTanh, kSigmoid, kSilu };
+
+// What a GEMM does to its result before storing it: C = activation(A.B + bias) + residual.
+struct Epilogue {
+  const float* bias = nullptr;  // [N] or null
+  Activation activation = Activation::kNone;
+  const float* residual = nullptr;  // [M, N] or null; may be C itself (same stride)
+  int64_t residual_stride = 0;      // floats from one row to the next
+};
+
+// One matrix product on a range of column panels; a panel is `gemm_panel_width` columns of B.
+struct GemmArgs {
+  int64_t m, n, k;  // n counts from panel 0, whatever the range
+  const float* a;   // [m, k]
+  int64_t lda;
+  const float* b;  // panel p starts at b + p * b_panel_stride
+  int64_t b_row_stride;
+  int64_t b_panel_stride;
+  float* c;  // [m, n]
+  int64_t ldc;
+  Epilogue epilogue;
+  int64_t panel_begin, panel_end;
+};
+
+// Attention of one sequence; see attention.h, which documents the fields.
+struct AttentionArgs {
+  int64_t query_length = 0, key_length = 0;
+  int64_t heads = 0, kv_heads = 0;
+  int64_t head_dim = 0, value_dim = 0;
+  const float *q = nullptr, *k = nullptr, *v = nullptr;
+  float* out = nullptr;
+  int64_t q_stride = 0, k_stride = 0, v_stride = 0, out_stride = 0;
+  int64_t q_head_stride = 0, k_head_stride = 0, v_head_stride = 0, out_head_stride = 0;
+  float scale = 1.0f;
+  float softcap = 0.0f;
+  const float* bias = nullptr;
+  int64_t bias_stride = 0, bias_head_stride = 0;
+  int64_t window_left = -1, window_right = -1;
+  int64_t query_offset = 0;
+};
+
+// y[i] = f(x[i]) for i < n.
+using UnaryKernel = void (*)(const float* x, float* y, int64_t n);
+
+// y[i] = f(a[i], b[i]) for i < n, with both operands vectors or one of them a scalar.
+struct BinaryKernel {
+  void (*vv)(const float* a, const float* b, float* y, int64_t n);
+  void (*vs)(const float* a, float b, float* y, int64_t n);
+  void (*sv)(float a, const float* b, float* y, int64_t n);
+};
+
+// Pointers need the alignment of float only. Outputs may be the same array as an input (not a
+// shifted one). Every n >= 0 is allowed. All kernels are pure and thread-safe.
+//
+// Bits: within one instruction set the result for an element depends on that element's inputs
+// alone, never on its position, on n or on alignment. A reduction depends on its n values in their
+// order alone, a row kernel on its row alone, a GEMM element on its row of A, column of B, bias and
+// residual alone. Two instruction sets may differ in the last bits.
+struct VectorKernels {
+  const char* name;
+
+  // exp, log, erf, tanh: at most 2 ulp. gelu: x/2 (1 + erf(x/sqrt 2)), absolute error < 3e-7;
+  // gelu_tanh: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))); silu: x sigmoid(x).
+  // The others are correctly rounded. NaN in, NaN out.
+  UnaryKernel exp, log, erf, tanh, sigmoid, gelu, gelu_tanh, silu, relu, sqrt, reciprocal, abs, neg;
+
+  // max and min give NaN when either operand is NaN, as ONNX does.
+  BinaryKernel add, sub, mul, div, max, min;
+
+  // y = a * b + c; one rounding where the instruction set has FMA, two elsewhere.
+  void (*mul_add)(const float* a, const float* b, const float* c, float* y, int64_t n);
+
+  // Empty input: sum, dot, sum_squares 0; max -inf; min +inf. NaN wins in max and min.
+  float (*sum)(const float* x, int64_t n);
+  float (*sum_squares)(const float* x, int64_t n);
+  float (*dot)(const float* a, const float* b, int64_t n);
+  float (*reduce_max)(const float* x, int64_t n);
+  float (*reduce_min)(const float* x, int64_t n);
+
+  // Rows of [rows, cols], contiguous. A row that is all -inf gives NaN.
+  void (*softmax)(const float* x, float* y, int64_t rows, int64_t cols);
+  void (*log_softmax)(const float* x, float* y, int64_t rows, int64_t cols);
+
+  // y = (x - mean) * inv_std * gamma + beta per row of [rows, cols]; inv_std = 1/sqrt(var + eps),
+  // var the biased variance, computed in two passes. gamma, beta [cols] may be null (1, 0); mean,
+  // inv_std [rows] may be null (not wanted).
+  void (*layer_norm)(const float* x, const float* gamma, const float* beta, float eps, int64_t rows,
+                     int64_t cols, float* y, float* mean, float* inv_std);
+  // The same on x + residual; `sum` [rows, cols] receives x + residual unless null. y, sum, x and
+  // residual may be the same array in any combination but y == sum.
+  void (*add_layer_norm)(const float* x, const float* residual, const float* gamma,
+                         const float* beta, float eps, int64_t rows, int64_t cols, float* sum,
+                         float* y, float* mean, float* inv_std);
+  // y = x * inv_rms * gamma; inv_rms = 1/sqrt(mean(x^2) + eps). gamma, inv_rms may be null.
+  void (*rms_norm)(const float* x, const float* gamma, float eps, int64_t rows, int64_t cols,
+                   float* y, float* inv_rms);
+
+  // GEMM building blocks; callers use gemm.h.
+  int64_t gemm_panel_width;
+  // Copies panels [panel_begin, panel_end) of B into dst (k * panel width floats each, the first of
+  // the range at dst), columns past n filled with zeros. B is [k, n] with row stride ldb, or its
+  // transpose [n, k] when `transposed`.
+  void (*gemm_pack)(const float* b, int64_t k, int64_t n, int64_t ldb, bool transposed,
+                    int64_t panel_begin, int64_t panel_end, float* dst);
+  void (*gemm)(const GemmArgs* args);
+
+  // Attention building blocks; callers use attention.h.
+  int64_t (*attention_scratch)(const AttentionArgs* args);
+  void (*attention)(const AttentionArgs* args, int64_t head_begin, int64_t head_end,
+                    float* scratch);
+};
+
+}  // namespace hugot::cpu
+
+#endif  // HUGOT_KERNELS_CPU_VECTOR_KERNELS_H_

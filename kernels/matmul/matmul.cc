@@ -1,0 +1,131 @@
+// MatMul, Gemm, Linear: inference and batching.
+#include "kernels/matmul/matmul.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/infer_helpers.h"
+#include "kernels/ops.h"
+#include "kernels/views/define.h"
+
+namespace hugot {
+namespace matmul {
+namespace {
+
+// Throws when both are numbers and differ.
+void require_equal(const Dim& a, const Dim& b, std::string_view what) {
+  require(!a.is_number() || !b.is_number() || a == b, ErrorCode::kInvalidArgument, what, ": ",
+          a.to_string(), " columns on the left meet ", b.to_string(), " rows on the right");
+}
+
+void infer_matmul(InferContext& ctx) {
+  require_same_dtype(ctx, 0, 1);
+  Fact& out = ctx.output(0);
+  out.dtype = ctx.input(0).dtype;
+  if (!ctx.input(0).shape || !ctx.input(1).shape) return;
+  Dims a = *ctx.input(0).shape, b = *ctx.input(1).shape;
+  require(!a.empty() && !b.empty(), ErrorCode::kInvalidArgument, "an operand is a scalar");
+  const bool vector_a = a.size() == 1, vector_b = b.size() == 1;
+  if (vector_a) a.insert(a.begin(), 1);
+  if (vector_b) b.push_back(1);
+  require_equal(a.back(), b[b.size() - 2], "the matrices do not fit");
+  Dims dims = broadcast(Dims(a.begin(), a.end() - 2), Dims(b.begin(), b.end() - 2));
+  if (!vector_a) dims.push_back(a[a.size() - 2]);
+  if (!vector_b) dims.push_back(b.back());
+  out.shape = std::move(dims);
+}
+
+Batching batch_matmul(const BatchQuery& query) {
+  const int a_rank = query.input_fact(0).rank(), b_rank = query.input_fact(1).rank();
+  if (a_rank < 0 || b_rank < 0) return Batching::kLoop;
+  if (query.ragged(1)) {
+    const bool rows = query.row(0) && query.row(1) && a_rank == b_rank && a_rank > 2;
+    return rows ? Batching::kRows : Batching::kLoop;
+  }
+  // Batch axes of the right-hand side have to stay behind the axis that instances are joined on.
+  const int joined = std::max(query.token_axis(0), 0);
+  if (b_rank > 2 && b_rank > a_rank - joined - 1) return Batching::kLoop;
+  const int64_t contracted[] = {-1};
+  return batch_over_axes(query, contracted);
+}
+
+void infer_gemm(InferContext& ctx) {
+  require_same_dtype(ctx, 0, 1);
+  Fact& out = ctx.output(0);
+  out.dtype = ctx.input(0).dtype;
+  const auto& a = ctx.input(0).shape;
+  const auto& b = ctx.input(1).shape;
+  if (!a || !b) return;
+  require(a->size() == 2 && b->size() == 2, ErrorCode::kInvalidArgument,
+          "Gemm multiplies matrices, got ", to_string(*a), " and ", to_string(*b));
+  const size_t m = ctx.node().get<int64_t>("transA", 0) != 0 ? 1 : 0;
+  const size_t n = ctx.node().get<int64_t>("transB", 0) != 0 ? 0 : 1;
+  require_equal((*a)[1 - m], (*b)[1 - n], "the matrices do not fit");
+  out.shape = Dims{(*a)[m], (*b)[n]};
+}
+
+Batching batch_gemm(const BatchQuery& query) {
+  if (query.node().get<int64_t>("transA", 0) != 0) return Batching::kLoop;
+  const int64_t contracted[] = {-1};
+  return batch_over_axes(query, contracted);
+}
+
+void infer_linear(InferContext& ctx) {
+  Fact& out = ctx.output(0);
+  out.dtype = DType::kFloat32;
+  const auto& x = ctx.input(0).shape;
+  const auto& w = ctx.input(1).shape;
+  if (!x || !w) return;
+  require(!x->empty() && w->size() == 2, ErrorCode::kInvalidArgument,
+          "Linear multiplies rows by a matrix, got ", to_string(*x), " and ", to_string(*w));
+  const size_t n = ctx.node().get<int64_t>("trans_w", 0) != 0 ? 0 : 1;
+  require_equal(x->back(), (*w)[1 - n], "the weight does not fit");
+  out.shape = x;
+  out.shape->back() = (*w)[n];
+}
+
+Batching batch_linear(const BatchQuery& query) {
+  const int rank = query.input_fact(0).rank();
+  if (rank < 0 || query.ragged(1) || (query.has_input(2) && query.ragged(2))) {
+    return Batching::kLoop;
+  }
+  const bool residual = query.has_input(3);
+  const int token = query.token_axis(0);
+  if (token >= 0 && token < rank - 1 && query.output_token_axis(0) == token &&
+      (!residual || (query.ragged(3) && query.token_axis(3) == token))) {
+    return Batching::kPacked;
+  }
+  return query.row(0) && rank > 1 && (!residual || query.row(3)) ? Batching::kRows
+                                                                 : Batching::kLoop;
+}
+
+OpDef with_prepare(OpDef op, PrepareFunction prepare) {
+  op.prepare = prepare;
+  return op;
+}
+
+}  // namespace
+}  // namespace matmul
+
+namespace ops {
+
+OpDef onnx_MatMul(int) {
+  return matmul::with_prepare(
+      define({2, 2}, matmul::infer_matmul, matmul::matmul, matmul::batch_matmul),
+      matmul::prepare_matmul);
+}
+
+OpDef onnx_Gemm(int version) {
+  return matmul::with_prepare(
+      define({version < 11 ? 3 : 2, 3}, matmul::infer_gemm, matmul::gemm, matmul::batch_gemm),
+      matmul::prepare_gemm);
+}
+
+OpDef hugot_Linear(int) {
+  return matmul::with_prepare(
+      define({2, 4}, matmul::infer_linear, matmul::linear, matmul::batch_linear),
+      matmul::prepare_linear);
+}
+
+}  // namespace ops
+}  // namespace hugot

@@ -1,0 +1,43 @@
+// Matrix products: MatMul, Gemm and the engine's own Linear.
+#ifndef HUGOT_KERNELS_MATMUL_MATMUL_H_
+#define HUGOT_KERNELS_MATMUL_MATMUL_H_
+
+#include <memory>
+#include <span>
+
+#include "graph/op.h"
+#include "kernels/cpu/gemm.h"
+
+namespace hugot::matmul {
+
+// A constant right-hand side, packed once per model for all threads.
+class PackedWeight final : public Prepared {
+ public:
+  explicit PackedWeight(std::shared_ptr<const cpu::PackedMatrix> matrix)
+      : matrix_(std::move(matrix)) {}
+  size_t bytes() const override { return static_cast<size_t>(matrix_->bytes()); }
+  bool replaces_input(int i) const override { return i == 1; }
+  const cpu::PackedMatrix& matrix() const { return *matrix_; }
+
+ private:
+  std::shared_ptr<const cpu::PackedMatrix> matrix_;
+};
+
+// The activation that attribute `activation` of Linear names. Throws kUnsupported for others.
+cpu::Activation activation_of(const Node& node);
+
+// These pack input 1 when it is a constant float32 matrix, and give null otherwise.
+std::shared_ptr<const Prepared> prepare_matmul(const Node& node,
+                                               std::span<const Tensor* const> constants);
+std::shared_ptr<const Prepared> prepare_gemm(const Node& node,
+                                             std::span<const Tensor* const> constants);
+std::shared_ptr<const Prepared> prepare_linear(const Node& node,
+                                               std::span<const Tensor* const> constants);
+
+void matmul(KernelContext& ctx);
+void gemm(KernelContext& ctx);
+void linear(KernelContext& ctx);
+
+}  // namespace hugot::matmul
+
+#endif  // HUGOT_KERNELS_MATMUL_MATMUL_H_

@@ -1,0 +1,356 @@
+// Kernels of MatMul, Gemm and Linear.
+#include <algorithm>
+#include <type_traits>
+
+#include "base/error.h"
+#include "kernels/convert.h"
+#include "kernels/dispatch.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/movement/strided.h"
+
+namespace hugot::matmul {
+namespace {
+
+using MatrixTypes = JoinTypes<FloatTypes, Types<int32_t, int64_t, uint32_t, uint64_t>>;
+
+// C[m, n] = A[m, k] . B with B [k, n], or [n, k] when `transposed`. Rows are contiguous.
+struct Product {
+  int64_t m = 0, n = 0, k = 0;
+  bool transposed = false;
+};
+
+// Integers wrap around.
+template <class T>
+void multiply(const Product& p, const T* a, const T* b, T* c, float* /*workspace*/,
+              ThreadPool* pool) {
+  using U = std::make_unsigned_t<T>;
+  const int64_t grain = std::max<int64_t>(1, (1 << 16) / std::max<int64_t>(p.n * p.k, 1));
+  parallel_for(p.m <= grain ? nullptr : pool, p.m, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      U* row = reinterpret_cast<U*>(c + i * p.n);
+      std::fill_n(row, p.n, U{0});
+      for (int64_t x = 0; x < p.k; ++x) {
+        const auto value = static_cast<U>(a[i * p.k + x]);
+        const T* column = p.transposed ? b + x : b + x * p.n;
+        const int64_t step = p.transposed ? p.k : 1;
+        for (int64_t j = 0; j < p.n; ++j) row[j] += value * static_cast<U>(column[j * step]);
+      }
+    }
+  });
+}
+
+void multiply(const Product& p, const float* a, const float* b, float* c, float* workspace,
+              ThreadPool* pool) {
+  cpu::gemm(p.m, p.n, p.k, a, p.k, b, p.transposed ? p.k : p.n, p.transposed, c, p.n, {}, workspace,
+            pool);
+}
+
+void multiply(const Product& p, const double* a, const double* b, double* c, float* /*workspace*/,
+              ThreadPool* pool) {
+  cpu::gemm_f64(p.m, p.n, p.k, a, p.k, b, p.transposed ? p.k : p.n, p.transposed, c, p.n, pool);
+}
+
+// float16 and bfloat16 are widened, multiplied in float and rounded once.
+template <class T>
+Tensor widened(const Tensor& tensor) {
+  Tensor wide(DType::kFloat32, tensor.shape());
+  convert_all(tensor.data<T>(), wide.data<float>(), tensor.size());
+  return wide;
+}
+
+// Calls body(a, b, c) with three tensors of the type that T is computed in.
+template <class T, class Body>
+void in_compute_type(const Tensor& a, const Tensor& b, Tensor& c, Body&& body) {
+  if constexpr (is_half<T>) {
+    Tensor wide(DType::kFloat32, c.shape());
+    body(widened<T>(a), widened<T>(b), wide);
+    convert_all(wide.data<float>(), c.data<T>(), c.size());
+  } else {
+    body(a, b, c);
+  }
+}
+
+// numpy.matmul of two shapes: the result, one product, and where the operands of each product are.
+struct BatchedProduct {
+  Product product;
+  int64_t batches = 1;
+  Odometer a, b;
+  Shape shape;
+};
+
+BatchedProduct plan(const Shape& a, const Shape& b) {
+  require(a.rank() > 0 && b.rank() > 0, ErrorCode::kInvalidArgument, "an operand is a scalar");
+  BatchedProduct plan;
+  const bool vector_a = a.rank() == 1, vector_b = b.rank() == 1;
+  Product& p = plan.product;
+  p.m = vector_a ? 1 : a[a.rank() - 2];
+  p.k = a.back();
+  p.n = vector_b ? 1 : b.back();
+  require((vector_b ? b[0] : b[b.rank() - 2]) == p.k, ErrorCode::kInvalidArgument, "matrices ",
+          a.to_string(), " and ", b.to_string(), " do not fit");
+  const Shape a_batch(a.dims().first(static_cast<size_t>(std::max(a.rank() - 2, 0))));
+  const Shape b_batch(b.dims().first(static_cast<size_t>(std::max(b.rank() - 2, 0))));
+  const Shape batch = broadcast(a_batch, b_batch);
+  std::array<int64_t, Shape::kMaxRank> dims{};
+  auto end = std::copy(batch.begin(), batch.end(), dims.begin());
+  if (!vector_a) *end++ = p.m;
+  if (!vector_b) *end++ = p.n;
+  plan.shape = Shape(std::span<const int64_t>(dims.begin(), end));
+  plan.batches = batch.size();
+
+  if (b_batch.size() == 1) {  // one matrix on the right: all rows of A in one product
+    p.m *= plan.batches;
+    plan.batches = 1;
+    return plan;
+  }
+  const auto add_axes = [&](Odometer& odometer, const Shape& own, int64_t elements) {
+    const auto strides = row_major_strides(own);
+    const int shift = batch.rank() - own.rank();
+    for (int axis = 0; axis < batch.rank(); ++axis) {
+      const bool repeats = axis < shift || own[axis - shift] == 1;
+      odometer.add(batch[axis],
+                   repeats ? 0 : strides[static_cast<size_t>(axis - shift)] * elements);
+    }
+  };
+  add_axes(plan.a, a_batch, p.m * p.k);
+  add_axes(plan.b, b_batch, p.k * p.n);
+  return plan;
+}
+
+template <class T>
+void multiply_batches(KernelContext& ctx, const BatchedProduct& plan, const T* a, const T* b,
+                      T* c) {
+  const Product& p = plan.product;
+  const auto run = [&](int64_t begin, int64_t end, float* workspace, ThreadPool* pool) {
+    Odometer a_at = plan.a, b_at = plan.b;
+    a_at.seek(begin);
+    b_at.seek(begin);
+    for (int64_t i = begin; i < end; ++i, a_at.next(), b_at.next()) {
+      multiply(p, a + a_at.offset(), b + b_at.offset(), c + i * p.m * p.n, workspace, pool);
+    }
+  };
+  ThreadPool* pool = ctx.pool();
+  constexpr bool kWorkspace = std::is_same_v<T, float>;
+  if (pool != nullptr && plan.batches >= 2 * pool->size()) {
+    const int64_t grain = std::max<int64_t>(1, plan.batches / (4 * pool->size()));
+    parallel_for(pool, plan.batches, grain, [&](int64_t begin, int64_t end) {
+      Tensor workspace(DType::kFloat32, {kWorkspace ? cpu::gemm_workspace(p.k, nullptr) : 0});
+      run(begin, end, workspace.data<float>(), nullptr);
+    });
+  } else {
+    float* workspace = kWorkspace ? ctx.scratch_of<float>(cpu::gemm_workspace(p.k, pool)) : nullptr;
+    run(0, plan.batches, workspace, pool);
+  }
+}
+
+const PackedWeight* packed_weight(const KernelContext& ctx) {
+  return static_cast<const PackedWeight*>(ctx.prepared());
+}
+
+std::shared_ptr<const Prepared> pack(std::span<const Tensor* const> constants, bool transposed) {
+  const Tensor* b = constants.size() > 1 ? constants[1] : nullptr;
+  if (b == nullptr || b->dtype() != DType::kFloat32 || b->rank() < 2 || b->size() == 0) return {};
+  const int64_t rows = b->shape()[b->rank() - 2], cols = b->shape().back();
+  if (rows * cols != b->size()) return {};
+  return std::make_shared<PackedWeight>(cpu::simd_gemm().pack(
+      b->data<float>(), transposed ? cols : rows, transposed ? rows : cols, cols, transposed));
+}
+
+}  // namespace
+
+std::shared_ptr<const Prepared> prepare_matmul(const Node& /*node*/,
+                                               std::span<const Tensor* const> constants) {
+  return pack(constants, false);
+}
+
+void matmul(KernelContext& ctx) {
+  const Tensor& a = ctx.input(0);
+  const Tensor& b = ctx.input(1);
+  require(a.dtype() == b.dtype(), ErrorCode::kInvalidArgument, "cannot multiply ", describe(a),
+          " by ", describe(b));
+  const BatchedProduct batched = plan(a.shape(), b.shape());
+  const Product& p = batched.product;
+  Tensor& c = ctx.output(0, a.dtype(), batched.shape);
+  if (c.size() == 0) return;
+  if (const PackedWeight* weight = packed_weight(ctx)) {
+    cpu::simd_gemm().run(p.m, a.data<float>(), p.k, weight->matrix(), c.data<float>(), p.n, {},
+                         ctx.pool());
+    return;
+  }
+  dispatch(MatrixTypes{}, a.dtype(), [&]<class T>() {
+    using C = Compute<T>;
+    in_compute_type<T>(a, b, c, [&](const Tensor& wide_a, const Tensor& wide_b, Tensor& wide_c) {
+      multiply_batches<C>(ctx, batched, wide_a.data<C>(), wide_b.data<C>(), wide_c.data<C>());
+    });
+  });
+}
+
+std::shared_ptr<const Prepared> prepare_gemm(const Node& node,
+                                             std::span<const Tensor* const> constants) {
+  return pack(constants, node.get<int64_t>("transB", 0) != 0);
+}
+
+namespace {
+
+// C of Gemm under numpy's broadcasting to [m, n]; strides in elements.
+struct Addend {
+  const Tensor* tensor = nullptr;
+  int64_t row_stride = 0, column_stride = 0;
+};
+
+Addend addend_of(const KernelContext& ctx, const Shape& shape) {
+  if (ctx.num_inputs() < 3 || !ctx.has_input(2)) return {};
+  const Tensor& c = ctx.input(2);
+  require(c.dtype() == ctx.input(0).dtype() && broadcast(c.shape(), shape) == shape,
+          ErrorCode::kInvalidArgument, "cannot add ", describe(c), " to a product ",
+          shape.to_string());
+  const int64_t rows = c.rank() < 2 ? 1 : c.shape()[c.rank() - 2];
+  const int64_t cols = c.rank() < 1 ? 1 : c.shape().back();
+  return {&c, rows == 1 ? 0 : cols, cols == 1 ? 0 : 1};
+}
+
+// Y = alpha * Y + beta * C
+template <class T>
+void scale_and_add(float alpha, float beta, const Addend& addend, Tensor& y) {
+  if (alpha == 1.0f && addend.tensor == nullptr) return;
+  const int64_t rows = y.shape()[0], cols = y.shape()[1];
+  const T* c = addend.tensor != nullptr ? addend.tensor->data<T>() : nullptr;
+  T* out = y.data<T>();
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < cols; ++j, ++out) {
+      const T add = c == nullptr ? T{0} : c[i * addend.row_stride + j * addend.column_stride];
+      if constexpr (std::is_integral_v<T>) {
+        if (alpha == 1.0f && beta == 1.0f) {  // exact, and wraps around
+          using U = std::make_unsigned_t<T>;
+          *out = static_cast<T>(static_cast<U>(*out) + static_cast<U>(add));
+        } else {
+          *out = convert<T>(static_cast<double>(alpha) * static_cast<double>(*out) +
+                            static_cast<double>(beta) * static_cast<double>(add));
+        }
+      } else {
+        *out = static_cast<T>(alpha) * *out + static_cast<T>(beta) * add;
+      }
+    }
+  }
+}
+
+// The transposed matrix; the tensor itself when nothing is to be done.
+Tensor transposed_if(const Tensor& tensor, bool transpose, ThreadPool* pool) {
+  if (!transpose) return tensor;
+  const int64_t rows = tensor.shape()[0], cols = tensor.shape()[1];
+  Tensor result(tensor.dtype(), {cols, rows});
+  StridedView view;
+  view.add(cols, 1);
+  view.add(rows, cols);
+  copy_view(tensor, view, result, pool);
+  return result;
+}
+
+}  // namespace
+
+void gemm(KernelContext& ctx) {
+  const Tensor& b = ctx.input(1);
+  require(ctx.input(0).rank() == 2 && b.rank() == 2 && ctx.input(0).dtype() == b.dtype(),
+          ErrorCode::kInvalidArgument, "Gemm multiplies matrices, got ", describe(ctx.input(0)),
+          " and ", describe(b));
+  const Node& node = ctx.node();
+  const Tensor a = transposed_if(ctx.input(0), node.get<int64_t>("transA", 0) != 0, ctx.pool());
+  const bool transposed = node.get<int64_t>("transB", 0) != 0;
+  const Product p = {a.shape()[0], b.shape()[transposed ? 0 : 1], a.shape()[1], transposed};
+  require(b.shape()[transposed ? 1 : 0] == p.k, ErrorCode::kInvalidArgument, "matrices ",
+          a.shape().to_string(), " and ", b.shape().to_string(), transposed ? "^T" : "",
+          " do not fit");
+  const Shape shape = {p.m, p.n};
+  const Addend addend = addend_of(ctx, shape);
+  const auto alpha = node.get<float>("alpha", 1.0f), beta = node.get<float>("beta", 1.0f);
+  Tensor& y = ctx.output(0, a.dtype(), shape);
+  if (y.size() == 0) return;
+
+  if (a.dtype() == DType::kFloat32) {
+    // A bias row with factors 1 is what every exported linear layer has.
+    const bool bias = addend.tensor != nullptr && alpha == 1.0f && beta == 1.0f &&
+                      addend.row_stride == 0 && addend.tensor->size() == p.n;
+    cpu::Epilogue epilogue;
+    if (bias) epilogue.bias = addend.tensor->data<float>();
+    if (const PackedWeight* weight = packed_weight(ctx)) {
+      cpu::simd_gemm().run(p.m, a.data<float>(), p.k, weight->matrix(), y.data<float>(), p.n,
+                           epilogue, ctx.pool());
+    } else {
+      cpu::gemm(p.m, p.n, p.k, a.data<float>(), p.k, b.data<float>(), transposed ? p.k : p.n,
+                transposed, y.data<float>(), p.n, epilogue,
+                ctx.scratch_of<float>(cpu::gemm_workspace(p.k, ctx.pool())), ctx.pool());
+    }
+    if (!bias) scale_and_add<float>(alpha, beta, addend, y);
+    return;
+  }
+  dispatch(MatrixTypes{}, a.dtype(), [&]<class T>() {
+    using C = Compute<T>;
+    Addend wide_addend = addend;
+    Tensor wide_c;
+    if constexpr (is_half<T>) {
+      if (addend.tensor != nullptr) {
+        wide_c = widened<T>(*addend.tensor);
+        wide_addend.tensor = &wide_c;
+      }
+    }
+    in_compute_type<T>(a, b, y, [&](const Tensor& wide_a, const Tensor& wide_b, Tensor& wide_y) {
+      multiply(p, wide_a.data<C>(), wide_b.data<C>(), wide_y.data<C>(), nullptr, ctx.pool());
+      scale_and_add<C>(alpha, beta, wide_addend, wide_y);
+    });
+  });
+}
+
+cpu::Activation activation_of(const Node& node) {
+  const std::string name = node.get<std::string>("activation", "none");
+  if (name == "none") return cpu::Activation::kNone;
+  if (name == "relu") return cpu::Activation::kRelu;
+  if (name == "gelu") return cpu::Activation::kGelu;
+  if (name == "gelu_tanh") return cpu::Activation::kGeluTanh;
+  if (name == "tanh") return cpu::Activation::kTanh;
+  if (name == "sigmoid") return cpu::Activation::kSigmoid;
+  if (name == "silu") return cpu::Activation::kSilu;
+  fail(ErrorCode::kUnsupported, "activation ", name, " of Linear is not supported");
+}
+
+std::shared_ptr<const Prepared> prepare_linear(const Node& node,
+                                               std::span<const Tensor* const> constants) {
+  return pack(constants, node.get<int64_t>("trans_w", 0) != 0);
+}
+
+void linear(KernelContext& ctx) {
+  const Tensor& x = ctx.input(0);
+  const Tensor& w = ctx.input(1);
+  require(x.dtype() == DType::kFloat32 && w.dtype() == DType::kFloat32, ErrorCode::kUnsupported,
+          "Linear computes in float32, got ", describe(x), " and ", describe(w));
+  const bool transposed = ctx.node().get<int64_t>("trans_w", 0) != 0;
+  require(x.rank() > 0 && w.rank() == 2 && w.shape()[transposed ? 1 : 0] == x.shape().back(),
+          ErrorCode::kInvalidArgument, "input ", describe(x), " and weight ", describe(w),
+          " do not fit");
+  const int64_t k = x.shape().back(), n = w.shape()[transposed ? 0 : 1];
+  const int64_t m = x.shape().product(0, x.rank() - 1);
+  const Shape shape = x.shape().with(x.rank() - 1, n);
+  cpu::Epilogue epilogue;
+  epilogue.activation = activation_of(ctx.node());
+  if (ctx.num_inputs() > 2 && ctx.has_input(2)) {
+    require(ctx.input(2).shape() == Shape{n}, ErrorCode::kInvalidArgument, "the bias is ",
+            describe(ctx.input(2)), " for ", n, " columns");
+    epilogue.bias = ctx.input(2).data<float>();
+  }
+  if (ctx.num_inputs() > 3 && ctx.has_input(3)) {
+    require(ctx.input(3).shape() == shape, ErrorCode::kInvalidArgument, "the residual is ",
+            describe(ctx.input(3)), " for a result ", shape.to_string());
+    epilogue.residual = ctx.input(3).data<float>();
+    epilogue.residual_stride = n;
+  }
+  Tensor& y = ctx.output(0, DType::kFloat32, shape);
+  if (const PackedWeight* weight = packed_weight(ctx)) {
+    cpu::simd_gemm().run(m, x.data<float>(), k, weight->matrix(), y.data<float>(), n, epilogue,
+                         ctx.pool());
+  } else {
+    cpu::gemm(m, n, k, x.data<float>(), k, w.data<float>(), transposed ? k : n, transposed,
+              y.data<float>(), n, epilogue,
+              ctx.scratch_of<float>(cpu::gemm_workspace(k, ctx.pool())), ctx.pool());
+  }
+}
+
+}  // namespace hugot::matmul

@@ -1,0 +1,54 @@
+// Kernels of the movement room, and what its inference and kernels share.
+#ifndef HUGOT_KERNELS_MOVEMENT_MOVEMENT_H_
+#define HUGOT_KERNELS_MOVEMENT_MOVEMENT_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "graph/op.h"
+
+namespace hugot::movement {
+
+// `perm` of a Transpose node on a tensor of this rank; reversed axes when absent. Throws
+// kInvalidArgument when it is no permutation.
+std::vector<int> permutation(const Node& node, int rank);
+
+// What Slice takes of one axis.
+struct SliceRange {
+  int64_t start = 0;
+  int64_t step = 1;
+  int64_t count = 0;
+};
+SliceRange slice_range(int64_t start, int64_t end, int64_t step, int64_t dim);
+
+// Lengths of the parts of Split along an axis of length `dim`. `sizes` when the node gives them.
+// Throws kInvalidArgument when they do not sum up.
+std::vector<int64_t> split_sizes(const Node& node, const std::optional<std::vector<int64_t>>& sizes,
+                                 int64_t dim);
+
+// Pads before and after each axis, from the lists of a Pad node; axes empty: all axes.
+struct Padding {
+  std::vector<int64_t> before, after;
+};
+Padding padding(std::span<const int64_t> pads, const std::optional<std::vector<int64_t>>& axes,
+                int rank);
+
+void transpose(KernelContext& ctx);
+void concat(KernelContext& ctx);
+void split(KernelContext& ctx);
+void slice(KernelContext& ctx);
+void tile(KernelContext& ctx);
+void trilu(KernelContext& ctx);
+void pad(KernelContext& ctx);
+void gather(KernelContext& ctx);
+void gather_elements(KernelContext& ctx);
+void gather_nd(KernelContext& ctx);
+void scatter_elements(KernelContext& ctx);
+void scatter_nd(KernelContext& ctx);
+
+}  // namespace hugot::movement
+
+#endif  // HUGOT_KERNELS_MOVEMENT_MOVEMENT_H_

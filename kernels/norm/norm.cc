@@ -1,0 +1,83 @@
+#include "kernels/norm/norm.h"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "kernels/infer_helpers.h"
+#include "kernels/ops.h"
+
+namespace hugot::norm {
+namespace {
+
+// Output 0 is like the input, in the type of the scale; the others are statistics per row.
+void infer_normalization(InferContext& ctx) {
+  const Fact& in = ctx.input(0);
+  ctx.output(0).dtype = input_dtype(ctx, 1);
+  ctx.output(0).shape = in.shape;
+  std::optional<Dims> statistics = in.shape;
+  if (statistics) {
+    const int axis = infer_axis(*statistics, ctx.node().get<int64_t>("axis", -1));
+    std::fill(statistics->begin() + axis, statistics->end(), Dim(1));
+  }
+  for (int i = 1; i < ctx.num_outputs(); ++i) {
+    ctx.output(i).dtype = stash_type(ctx.node());
+    ctx.output(i).shape = statistics;
+  }
+}
+
+Batching batch_normalization(const BatchQuery& query) {
+  const int rank = query.input_fact(0).rank();
+  if (rank < 1) return Batching::kLoop;
+  const int axis = normalize_axis(query.node().get<int64_t>("axis", -1), rank);
+  std::vector<int64_t> axes(static_cast<size_t>(rank - axis));
+  std::iota(axes.begin(), axes.end(), axis);
+  return batch_over_axes(query, axes);
+}
+
+OpDef normalization(int max_inputs, int max_outputs, KernelFunction cpu) {
+  OpDef op;
+  op.min_inputs = 2;
+  op.max_inputs = max_inputs;
+  op.max_outputs = max_outputs;
+  op.infer = infer_normalization;
+  op.batching = batch_normalization;
+  op.cpu = cpu;
+  return op;
+}
+
+void infer_batch_norm(InferContext& ctx) {
+  infer_same_as_input(ctx);
+  for (int i = 1; i < std::min(ctx.num_outputs(), 3); ++i) {
+    ctx.output(i).dtype = input_dtype(ctx, 2 + i);
+    ctx.output(i).shape = ctx.input(2 + i).shape;
+  }
+}
+
+// Every row has its own result unless the statistics are those of the batch.
+Batching batch_batch_norm(const BatchQuery& query) {
+  if (query.node().get<int64_t>("training_mode", 0) != 0) return Batching::kLoop;
+  constexpr int64_t kChannels = 1;
+  return batch_over_axes(query, std::span(&kChannels, 1));
+}
+
+}  // namespace
+}  // namespace hugot::norm
+
+namespace hugot::ops {
+
+OpDef onnx_LayerNormalization(int) { return norm::normalization(3, 3, norm::layer_norm); }
+OpDef onnx_RMSNormalization(int) { return norm::normalization(2, 1, norm::rms_norm); }
+OpDef onnx_SimplifiedLayerNormalization(int) { return norm::normalization(2, 2, norm::rms_norm); }
+
+OpDef onnx_BatchNormalization(int since_version) {
+  OpDef op;
+  op.min_inputs = op.max_inputs = 5;
+  op.max_outputs = since_version < 14 ? 5 : 3;
+  op.infer = norm::infer_batch_norm;
+  op.batching = norm::batch_batch_norm;
+  op.cpu = norm::batch_norm;
+  return op;
+}
+
+}  // namespace hugot::ops

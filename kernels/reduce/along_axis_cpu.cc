@@ -1,0 +1,171 @@
+// Operators that walk along one axis: positions of extremes, running sums, the k largest.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/convert.h"
+#include "kernels/dispatch.h"
+#include "kernels/reduce/reduce.h"
+
+namespace hugot::reduce {
+namespace {
+
+constexpr int64_t kGrain = 1 << 15;  // elements read that make a task for another thread
+
+// A tensor seen as [outer, length, inner]; a line is what one (outer, inner) pair selects.
+struct Lines {
+  int64_t outer, length, inner;
+
+  Lines(const Shape& shape, int axis)
+      : outer(shape.product(0, axis)),
+        length(shape[axis]),
+        inner(shape.product(axis + 1, shape.rank())) {}
+
+  int64_t count() const { return outer * inner; }
+  // Where line `i` begins in a tensor whose axis has length `n`; its elements are `inner` apart.
+  int64_t start(int64_t i, int64_t n) const { return i / inner * n * inner + i % inner; }
+};
+
+void for_lines(ThreadPool* pool, const Lines& lines, const std::function<void(int64_t)>& body) {
+  const int64_t grain = std::max<int64_t>(kGrain / std::max<int64_t>(lines.length, 1), 1);
+  parallel_for(pool, lines.count(), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) body(i);
+  });
+}
+
+// The order of numbers with NaN above all others.
+template <class T>
+bool less(T a, T b) {
+  return a < b || (b != b && a == a);
+}
+
+int64_t single_integer(const Tensor& tensor, const char* what) {
+  require(tensor.size() == 1, ErrorCode::kInvalidArgument, what, " is ", describe(tensor),
+          " instead of one number");
+  return to_int64s(tensor)[0];
+}
+
+template <class T, class Combine>
+void run_cumulative(KernelContext& ctx, const Lines& lines, Compute<T> identity, Combine combine) {
+  const bool exclusive = ctx.node().get<int64_t>("exclusive", 0) != 0;
+  const bool reverse = ctx.node().get<int64_t>("reverse", 0) != 0;
+  const Tensor& x = ctx.input(0);
+  T* y = ctx.output(0, x.dtype(), x.shape()).template data<T>();
+  for_lines(ctx.pool(), lines, [&](int64_t line) {
+    const int64_t start = lines.start(line, lines.length);
+    Compute<T> state = identity;
+    for (int64_t k = 0; k < lines.length; ++k) {
+      const int64_t at = start + (reverse ? lines.length - 1 - k : k) * lines.inner;
+      const Compute<T> next = combine(state, convert<Compute<T>>(x.data<T>()[at]));
+      y[at] = convert<T>(exclusive ? state : next);
+      state = next;
+    }
+  });
+}
+
+template <class Combine>
+void cumulative(KernelContext& ctx, int identity, Combine combine) {
+  const Tensor& x = ctx.input(0);
+  const int axis = x.shape().axis(single_integer(ctx.input(1), "the axis"));
+  const Lines lines(x.shape(), axis);
+  dispatch(NumberTypes{}, x.dtype(), [&]<class T>() {
+    using C = Compute<T>;
+    run_cumulative<T>(ctx, lines, static_cast<C>(identity), [&](C a, C b) {
+      if constexpr (std::is_integral_v<C>) {  // wraps around
+        return static_cast<C>(combine(static_cast<uint64_t>(a), static_cast<uint64_t>(b)));
+      } else {
+        return combine(a, b);
+      }
+    });
+  });
+}
+
+}  // namespace
+
+template <bool kMax>
+void arg_extreme(KernelContext& ctx) {
+  const Tensor& x = ctx.input(0);
+  const int axis = x.shape().axis(ctx.node().get<int64_t>("axis", 0));
+  const bool last = ctx.node().get<int64_t>("select_last_index", 0) != 0;
+  const Lines lines(x.shape(), axis);
+  require(lines.length > 0 || lines.count() == 0, ErrorCode::kInvalidArgument, "axis ", axis,
+          " of ", describe(x), " is empty: there is no extreme");
+  std::vector<int64_t> dims(x.shape().begin(), x.shape().end());
+  if (ctx.node().get<int64_t>("keepdims", 1) != 0) {
+    dims[static_cast<size_t>(axis)] = 1;
+  } else {
+    dims.erase(dims.begin() + axis);
+  }
+  int64_t* y = ctx.output(0, DType::kInt64, Shape(dims)).data<int64_t>();
+  dispatch(NumberTypes{}, x.dtype(), [&]<class T>() {
+    using C = Compute<T>;
+    // NaN is the extreme whether one asks for the largest or the smallest.
+    const auto better = [](C a, C b) { return b == b && (a != a || (kMax ? a > b : a < b)); };
+    for_lines(ctx.pool(), lines, [&](int64_t line) {
+      const T* values = x.data<T>() + lines.start(line, lines.length);
+      int64_t best = 0;
+      C best_value = convert<C>(values[0]);
+      for (int64_t k = 1; k < lines.length; ++k) {
+        const C value = convert<C>(values[k * lines.inner]);
+        if (better(value, best_value) || (last && !better(best_value, value))) {
+          best = k;
+          best_value = value;
+        }
+      }
+      y[line] = best;
+    });
+  });
+}
+
+template void arg_extreme<true>(KernelContext&);
+template void arg_extreme<false>(KernelContext&);
+
+void cum_sum(KernelContext& ctx) {
+  cumulative(ctx, 0, [](auto a, auto b) { return a + b; });
+}
+
+void cum_prod(KernelContext& ctx) {
+  cumulative(ctx, 1, [](auto a, auto b) { return a * b; });
+}
+
+// Always sorted; of equal elements the one with the lower index comes first.
+void top_k(KernelContext& ctx) {
+  const Node& node = ctx.node();
+  const Tensor& x = ctx.input(0);
+  const int axis = x.shape().axis(node.get<int64_t>("axis", -1));
+  const Lines lines(x.shape(), axis);
+  const int64_t k =
+      node.op->since_version < 10 ? node.at<int64_t>("k") : single_integer(ctx.input(1), "k");
+  require(k >= 0 && k <= lines.length, ErrorCode::kInvalidArgument, "k = ", k,
+          " elements cannot be taken from an axis of length ", lines.length);
+  const bool largest = node.get<int64_t>("largest", 1) != 0;
+  const Shape shape = x.shape().with(axis, k);
+  Tensor& values = ctx.output(0, x.dtype(), shape);
+  Tensor unwanted;
+  if (!ctx.wants_output(1)) unwanted = Tensor(DType::kInt64, shape);
+  Tensor& indices = ctx.wants_output(1) ? ctx.output(1, DType::kInt64, shape) : unwanted;
+  dispatch(NumberTypes{}, x.dtype(), [&]<class T>() {
+    using C = Compute<T>;
+    struct Item {
+      C value;
+      int64_t index;
+    };
+    const auto before = [largest](const Item& a, const Item& b) {
+      if (less(a.value, b.value)) return !largest;
+      if (less(b.value, a.value)) return largest;
+      return a.index < b.index;
+    };
+    Item* items = ctx.scratch_of<Item>(lines.length);
+    for (int64_t line = 0; line < lines.count(); ++line) {
+      const T* from = x.data<T>() + lines.start(line, lines.length);
+      for (int64_t i = 0; i < lines.length; ++i) items[i] = {convert<C>(from[i * lines.inner]), i};
+      std::partial_sort(items, items + k, items + lines.length, before);
+      const int64_t to = lines.start(line, k);
+      for (int64_t i = 0; i < k; ++i) {
+        values.data<T>()[to + i * lines.inner] = from[items[i].index * lines.inner];
+        indices.data<int64_t>()[to + i * lines.inner] = items[i].index;
+      }
+    }
+  });
+}
+
+}  // namespace hugot::reduce

@@ -1,0 +1,45 @@
+// Reductions along axes, positions of extremes, running sums and the k largest.
+#ifndef HUGOT_KERNELS_REDUCE_REDUCE_H_
+#define HUGOT_KERNELS_REDUCE_REDUCE_H_
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "graph/op.h"
+
+namespace hugot::reduce {
+
+// What one operator does with the elements that meet in an output: reduce_cpu.cc.
+namespace fn {
+struct L1;
+struct L2;
+struct LogSum;
+struct LogSumExp;
+struct Max;
+struct Mean;
+struct Min;
+struct Prod;
+struct Sum;
+struct SumSquare;
+}  // namespace fn
+
+// Which axes of a tensor of `rank` a node reduces: flags, one per axis. `axes` are those given by
+// attribute or input; none given means all, or none with noop_with_empty_axes. Throws
+// kInvalidArgument for axes that are out of range or given twice.
+std::vector<bool> reduced_axes(const Node& node, std::span<const int64_t> axes, int rank);
+
+template <class R>
+void reduce(KernelContext& ctx);
+
+template <bool kMax>
+void arg_extreme(KernelContext& ctx);
+
+void cum_sum(KernelContext& ctx);
+void cum_prod(KernelContext& ctx);
+
+void top_k(KernelContext& ctx);
+
+}  // namespace hugot::reduce
+
+#endif  // HUGOT_KERNELS_REDUCE_REDUCE_H_

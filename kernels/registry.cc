@@ -1,0 +1,55 @@
+#include "kernels/registry.h"
+
+#include "kernels/ops.h"
+
+namespace hugot {
+namespace {
+
+// The words that op_list.def may use in its columns.
+namespace words {
+constexpr std::string_view onnx = "";
+constexpr std::string_view ms = "com.microsoft";
+constexpr std::string_view hugot = "hugot";
+constexpr bool yes = true;
+constexpr bool no = false;
+}  // namespace words
+
+struct Line {
+  ManifestEntry entry;
+  OpDef (*define)(int since_version);
+};
+
+std::vector<Line> lines() {
+  std::vector<Line> result;
+#define HUGOT_OP(domain, name, room, cpu, cuda, gradient, ...)                              \
+  result.push_back({{words::domain, #name, #room, words::cpu, words::cuda, words::gradient, \
+                     {__VA_ARGS__}},                                                        \
+                    ops::domain##_##name});
+#include "kernels/op_list.def"
+#undef HUGOT_OP
+  return result;
+}
+
+}  // namespace
+
+OpRegistry builtin_ops() {
+  OpRegistry registry;
+  for (const Line& line : lines()) {
+    for (const int version : line.entry.since_versions) {
+      OpDef definition = line.define(version);
+      definition.name = line.entry.name;
+      definition.domain = line.entry.domain;
+      definition.since_version = version;
+      registry.add(definition);
+    }
+  }
+  return registry;
+}
+
+std::vector<ManifestEntry> manifest() {
+  std::vector<ManifestEntry> entries;
+  for (Line& line : lines()) entries.push_back(std::move(line.entry));
+  return entries;
+}
+
+}  // namespace hugot

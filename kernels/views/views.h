@@ -1,0 +1,58 @@
+// Kernels of the views room, and the rules that view operators share.
+#ifndef HUGOT_KERNELS_VIEWS_VIEWS_H_
+#define HUGOT_KERNELS_VIEWS_VIEWS_H_
+
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "graph/op.h"
+
+namespace hugot::views {
+
+// A dimension of output `output` about which nothing is known: a symbol of its own.
+Dim unknown_dim(const InferContext& ctx, int output, int axis);
+// `rank` of them.
+Dims unknown_dims(const InferContext& ctx, int output, int rank);
+
+// Batching of operators that give the same memory another shape: elements of a token stay together
+// and tokens stay in order when both sides have a leading token axis.
+Batching batch_view(const BatchQuery& query);
+
+// True when no dimension of `fact` behind `axis` depends on the text.
+bool fixed_behind(const Fact& fact, int axis);
+
+// Tensor behind a Constant node's attributes. Throws kUnsupported for a sparse value.
+Tensor constant_value(const Node& node);
+
+// The one element that ConstantOfShape repeats; a scalar.
+Tensor fill_value(const Node& node);
+
+// The axes [first, second) of a tensor of this rank that Shape tells about.
+std::pair<int, int> shape_range(const Node& node, int rank);
+
+// The shape that Reshape gives to `in` for the elements of its shape input. Throws
+// kInvalidArgument when the sizes do not fit.
+Shape reshape_target(const Shape& in, std::span<const int64_t> target, bool allow_zero);
+
+// Range(start, limit, delta) with delta != 0: the number of elements.
+int64_t range_length(int64_t start, int64_t limit, int64_t delta);
+
+void reshape(KernelContext& ctx);
+void flatten(KernelContext& ctx);
+void squeeze(KernelContext& ctx);
+void unsqueeze(KernelContext& ctx);
+void identity(KernelContext& ctx);
+void view(KernelContext& ctx);
+void dropout(KernelContext& ctx);
+void shape(KernelContext& ctx);
+void size(KernelContext& ctx);
+void constant(KernelContext& ctx);
+void constant_of_shape(KernelContext& ctx);
+void range(KernelContext& ctx);
+void expand(KernelContext& ctx);
+void eye_like(KernelContext& ctx);
+
+}  // namespace hugot::views
+
+#endif  // HUGOT_KERNELS_VIEWS_VIEWS_H_

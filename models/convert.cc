@@ -1,0 +1,159 @@
+#include "models/convert.h"
+
+#include <stdlib.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/safetensors.h"
+#include "models/bert_graph.h"
+#include "models/json_file.h"
+#include "models/model_directory.h"
+#include "onnx/exporter.h"
+
+namespace hugot {
+namespace {
+
+namespace fs = std::filesystem;
+
+BertConfig read_bert_config(const fs::path& file) {
+  return with_json(file, [](const nlohmann::json& json) {
+    const auto family = member<std::string>(json, "model_type").value_or("");
+    require(family == "bert", ErrorCode::kUnsupported, "model_type '", family,
+            "' cannot be converted; this version converts: bert");
+    const auto positions =
+        member<std::string>(json, "position_embedding_type").value_or("absolute");
+    require(positions == "absolute", ErrorCode::kUnsupported, "position_embedding_type '",
+            positions, "' is not implemented");
+    BertConfig config;
+    config.layers = json.at("num_hidden_layers").get<int64_t>();
+    config.heads = json.at("num_attention_heads").get<int64_t>();
+    config.hidden = json.at("hidden_size").get<int64_t>();
+    config.intermediate = json.at("intermediate_size").get<int64_t>();
+    config.vocabulary = json.at("vocab_size").get<int64_t>();
+    config.positions = json.at("max_position_embeddings").get<int64_t>();
+    config.token_types = member<int64_t>(json, "type_vocab_size").value_or(2);
+    config.layer_norm_epsilon = member<float>(json, "layer_norm_eps").value_or(1e-12f);
+    config.activation = member<std::string>(json, "hidden_act").value_or("gelu");
+    return config;
+  });
+}
+
+fs::path weights_file(const fs::path& folder) {
+  const fs::path file = folder / "model.safetensors";
+  require(!fs::exists(folder / "model.safetensors.index.json") || fs::exists(file),
+          ErrorCode::kUnsupported, folder.string(),
+          ": weights in several safetensors files are not implemented");
+  require(fs::exists(file), ErrorCode::kNotFound, "no such file: ", file.string(),
+          " (weights are read from safetensors files only)");
+  return file;
+}
+
+void copy_file_to(const fs::path& file, const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (!error) {
+    fs::copy_file(file, folder / file.filename(), fs::copy_options::overwrite_existing, error);
+  }
+  require(!error, ErrorCode::kIo, "cannot copy ", file.string(), " to ", folder.string(), ": ",
+          error.message());
+}
+
+// Files of `from` that describe the model or state its licence; weights stay behind.
+void copy_descriptions(const fs::path& from, const fs::path& to) {
+  for (const auto& entry : fs::directory_iterator(from)) {
+    if (!entry.is_regular_file()) continue;
+    const std::string name = entry.path().filename().string();
+    const bool wanted = (name.ends_with(".json") && !name.ends_with(".index.json")) ||
+                        name == "vocab.txt" || name == "README.md" || name.starts_with("LICENSE");
+    if (wanted) copy_file_to(entry.path(), to);
+  }
+}
+
+void copy_module(const SentenceModule& module, const fs::path& root, const fs::path& output) {
+  if (!fs::is_directory(module.folder)) return;  // Normalize has no files
+  const fs::path target = output / module.folder.lexically_relative(root);
+  copy_descriptions(module.folder, target);
+  const fs::path weights = module.folder / "model.safetensors";
+  if (fs::exists(weights)) copy_file_to(weights, target);
+}
+
+// A new folder beside its final place; removed unless it was moved there.
+class StagingFolder {
+ public:
+  explicit StagingFolder(const fs::path& target) : target_(target) {
+    std::error_code error;
+    if (target.has_parent_path()) fs::create_directories(target.parent_path(), error);
+    std::string name = target.string() + ".partial-XXXXXX";
+    require(!error && mkdtemp(name.data()) != nullptr, ErrorCode::kIo, "cannot make folder ", name,
+            ": ", error ? error.message() : std::strerror(errno));
+    path_ = name;
+    fs::permissions(path_, fs::perms(0755), error);
+  }
+  ~StagingFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) fs::remove_all(path_, ignored);
+  }
+  StagingFolder(const StagingFolder&) = delete;
+  StagingFolder& operator=(const StagingFolder&) = delete;
+
+  const fs::path& path() const { return path_; }
+
+  // Replaces the target.
+  void move_into_place() {
+    std::error_code error;
+    fs::path old;
+    if (fs::exists(target_)) {
+      old = path_.string() + "-old";
+      fs::rename(target_, old, error);
+    }
+    if (!error) fs::rename(path_, target_, error);
+    require(!error, ErrorCode::kIo, "cannot rename ", path_.string(), " to ", target_.string(),
+            ": ", error.message());
+    path_.clear();
+    if (!old.empty()) fs::remove_all(old, error);
+  }
+
+ private:
+  fs::path target_;
+  fs::path path_;
+};
+
+}  // namespace
+
+void convert_model(const fs::path& source, const fs::path& output, bool force,
+                   const OpRegistry& ops) {
+  const fs::path target = fs::absolute(output).lexically_normal() / "";
+  const fs::path place = target.parent_path();
+  require(!fs::exists(place) || fs::is_directory(place), ErrorCode::kInvalidArgument,
+          output.string(), " exists and is no directory");
+  require(force || !fs::exists(place) || fs::is_empty(place), ErrorCode::kInvalidArgument,
+          output.string(), " exists and is not empty; --force replaces it");
+  require(!fs::exists(place) || !fs::equivalent(place, source), ErrorCode::kInvalidArgument,
+          "source and output are the same directory");
+  const ModelDirectory directory = ModelDirectory::read(source);
+  directory.tokenizer_file();
+  const BertConfig config = read_bert_config(directory.transformer / "config.json");
+  const fs::path weights = weights_file(directory.transformer);
+  const Graph graph =
+      with_context([&] { return weights.string(); },
+                   [&] { return build_bert(config, read_safetensors(weights), ops); });
+
+  StagingFolder staging(place);
+  copy_descriptions(source, staging.path());
+  if (directory.transformer != source) {
+    copy_descriptions(directory.transformer,
+                      staging.path() / directory.transformer.lexically_relative(source));
+  }
+  for (const SentenceModule& module : directory.modules) {
+    copy_module(module, source, staging.path());
+  }
+  fs::create_directories(staging.path() / "onnx");
+  ExportOptions options;
+  options.graph_name = "bert";
+  options.producer_version = HUGOT_VERSION;
+  write_model(graph, staging.path() / "onnx" / "model.onnx", options);
+  staging.move_into_place();
+}
+
+}  // namespace hugot

@@ -1,0 +1,325 @@
+#include "models/encoder.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.h"
+#include "graph/passes/passes.h"
+#include "onnx/loader.h"
+
+namespace hugot {
+namespace {
+
+// Tokens that one thread takes through all layers at once: enough rows to keep the GEMM busy, few
+// enough that the activations stay in the second-level cache.
+constexpr int64_t kTokenBudget = 256;
+// Batches of fewer tokens than this per thread are run as one, with split operators.
+constexpr int64_t kMinTokensPerThread = 32;
+
+// What each input of an encoder graph holds for a single text.
+std::vector<RaggedInput> describe_inputs(const Graph& graph, const EncoderOptions& options) {
+  using Kind = RaggedInput::Kind;
+  std::vector<RaggedInput> inputs;
+  for (const ValueId id : graph.inputs) {
+    const std::string& name = graph.value(id).name;
+    if (name == "input_ids") {
+      inputs.push_back({name, Kind::kTokens});
+    } else if (name == "attention_mask") {
+      inputs.push_back({name, Kind::kUniform, 1});
+    } else if (name == "token_type_ids") {
+      inputs.push_back({name, options.may_have_type_ids ? Kind::kTokens : Kind::kUniform, 0});
+    } else if (name == "position_ids") {
+      inputs.push_back({name, Kind::kPositions, options.first_position});
+    } else {
+      fail(ErrorCode::kUnsupported, "the model needs input '", name, "' (",
+           graph.fact(id).to_string(), "), which no text can give");
+    }
+  }
+  return inputs;
+}
+
+int find_output(const Graph& graph, const std::string& name) {
+  require(!graph.outputs.empty(), ErrorCode::kInvalidData, "the model has no outputs");
+  if (name.empty()) return 0;
+  std::string known;
+  for (size_t i = 0; i < graph.outputs.size(); ++i) {
+    const std::string& candidate = graph.value(graph.outputs[i]).name;
+    if (candidate == name) return static_cast<int>(i);
+    known += (known.empty() ? "'" : ", '") + candidate + "'";
+  }
+  fail(ErrorCode::kInvalidArgument, "the model has no output '", name, "'; it has ", known);
+}
+
+// Rows of any floating type as float32; `buffer` holds them when a conversion is needed.
+const float* as_floats(const Tensor& tensor, int64_t first, int64_t count,
+                       std::vector<float>& buffer) {
+  if (tensor.dtype() == DType::kFloat32) return tensor.data<float>() + first;
+  buffer.resize(static_cast<size_t>(count));
+  const auto convert = [&]<class T>(const T* data) {
+    std::transform(data + first, data + first + count, buffer.begin(),
+                   [](T v) { return static_cast<float>(v); });
+  };
+  switch (tensor.dtype()) {
+    case DType::kFloat64:
+      convert(tensor.data<double>());
+      break;
+    case DType::kFloat16:
+      convert(tensor.data<Float16>());
+      break;
+    case DType::kBFloat16:
+      convert(tensor.data<BFloat16>());
+      break;
+    default:
+      fail(ErrorCode::kUnsupported, "the output is ", dtype_name(tensor.dtype()),
+           ", not a floating type");
+  }
+  return buffer.data();
+}
+
+// Consecutive entries of the sorted order, at most `budget` tokens unless a single text is longer.
+struct MicroBatch {
+  size_t begin;
+  size_t end;
+};
+
+std::vector<MicroBatch> cut(std::span<const EncoderText> texts, std::span<const size_t> order,
+                            int64_t budget) {
+  std::vector<MicroBatch> batches;
+  int64_t tokens = 0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const auto length = static_cast<int64_t>(texts[order[i]].ids.size());
+    if (batches.empty() || tokens + length > budget) {
+      batches.push_back({i, i});
+      tokens = 0;
+    }
+    tokens += length;
+    batches.back().end = i + 1;
+  }
+  return batches;
+}
+
+// Run states, lent to one thread at a time and kept for the next.
+template <class State>
+class StatePool {
+ public:
+  std::unique_ptr<State> take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return nullptr;
+    std::unique_ptr<State> state = std::move(free_.back());
+    free_.pop_back();
+    return state;
+  }
+  void give(std::unique_ptr<State> state) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(std::move(state));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<State>> free_;
+};
+
+void check_texts(std::span<const EncoderText> texts) {
+  for (const EncoderText& text : texts) {
+    require(!text.ids.empty(), ErrorCode::kInvalidArgument, "a text needs at least one token");
+    require(text.type_ids.empty() || text.type_ids.size() == text.ids.size(),
+            ErrorCode::kInvalidArgument, "a text has ", text.ids.size(), " tokens but ",
+            text.type_ids.size(), " token types");
+  }
+}
+
+// ---------------------------------------------------------------------------------------------
+
+class RaggedEncoder final : public Encoder {
+ public:
+  explicit RaggedEncoder(std::shared_ptr<const RaggedPlan> plan) : plan_(std::move(plan)) {}
+
+  void run(std::span<const EncoderText> texts, ThreadPool& pool, const EncoderSink& sink,
+           std::stop_token stop) const override {
+    check_texts(texts);
+    std::vector<size_t> order(texts.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return texts[a].ids.size() > texts[b].ids.size(); });
+    int64_t tokens = 0;
+    for (const EncoderText& text : texts) tokens += static_cast<int64_t>(text.ids.size());
+
+    const int64_t threads = pool.size();
+    if (texts.size() == 1 || tokens < kMinTokensPerThread * threads) {
+      run_micro_batch(texts, order, sink, {.pool = &pool, .stop = stop});
+      return;
+    }
+    int64_t parts = (tokens + kTokenBudget - 1) / kTokenBudget;
+    parts = (parts + threads - 1) / threads * threads;
+    const std::vector<MicroBatch> batches = cut(texts, order, (tokens + parts - 1) / parts);
+    pool.parallel_for(static_cast<int64_t>(batches.size()), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const MicroBatch& batch = batches[static_cast<size_t>(i)];
+        run_micro_batch(texts, std::span(order).subspan(batch.begin, batch.end - batch.begin), sink,
+                        {.pool = nullptr, .stop = stop});
+      }
+    });
+  }
+
+  bool per_token() const override { return plan_->output_per_token(0); }
+  const RaggedPlan* ragged_plan() const override { return plan_.get(); }
+  const std::string& why_not_ragged() const override { return why_not_; }
+
+ private:
+  struct State {
+    explicit State(std::shared_ptr<const RaggedPlan> plan) : executor(std::move(plan)) {}
+    RaggedExecutor executor;
+    std::vector<int64_t> lengths;
+    std::vector<int64_t> ids;
+    std::vector<int64_t> type_ids;
+    std::vector<float> floats;
+  };
+
+  void run_micro_batch(std::span<const EncoderText> texts, std::span<const size_t> chosen,
+                       const EncoderSink& sink, const RunOptions& options) const {
+    std::unique_ptr<State> state = states_.take();
+    if (state == nullptr) state = std::make_unique<State>(plan_);
+    state->lengths.clear();
+    state->ids.clear();
+    state->type_ids.clear();
+    for (const size_t i : chosen) {
+      const EncoderText& text = texts[i];
+      state->lengths.push_back(static_cast<int64_t>(text.ids.size()));
+      state->ids.insert(state->ids.end(), text.ids.begin(), text.ids.end());
+      if (text.type_ids.empty()) {
+        state->type_ids.resize(state->ids.size(), 0);
+      } else {
+        state->type_ids.insert(state->type_ids.end(), text.type_ids.begin(), text.type_ids.end());
+      }
+    }
+    std::vector<std::span<const int64_t>> tokens;
+    for (const RaggedInput& input : plan_->inputs()) {
+      if (input.kind != RaggedInput::Kind::kTokens) continue;
+      tokens.emplace_back(input.name == "input_ids" ? state->ids : state->type_ids);
+    }
+    state->executor.run(state->lengths, tokens, options);
+
+    const Tensor& output = state->executor.output(0);
+    const bool per_token = plan_->output_per_token(0);
+    const int64_t rows = output.shape()[0];
+    const int64_t width = rows > 0 ? output.size() / rows : 0;
+    int64_t row = 0;
+    for (size_t k = 0; k < chosen.size(); ++k) {
+      const int64_t count = per_token ? state->lengths[k] : 1;
+      sink(chosen[k], as_floats(output, row * width, count * width, state->floats), count, width);
+      row += count;
+    }
+    states_.give(std::move(state));
+  }
+
+  std::shared_ptr<const RaggedPlan> plan_;
+  std::string why_not_;
+  mutable StatePool<State> states_;
+};
+
+// ---------------------------------------------------------------------------------------------
+
+// For graphs that do not qualify for ragged mode: every text is a run of its own, exactly as
+// written.
+class OneByOneEncoder final : public Encoder {
+ public:
+  OneByOneEncoder(std::shared_ptr<const Plan> plan, std::vector<RaggedInput> inputs,
+                  std::string why_not)
+      : plan_(std::move(plan)), inputs_(std::move(inputs)), why_not_(std::move(why_not)) {
+    per_token_ = plan_->graph().fact(plan_->graph().outputs[0]).rank() == 3;
+  }
+
+  void run(std::span<const EncoderText> texts, ThreadPool& pool, const EncoderSink& sink,
+           std::stop_token stop) const override {
+    check_texts(texts);
+    pool.parallel_for(static_cast<int64_t>(texts.size()), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        run_text(texts[static_cast<size_t>(i)], static_cast<size_t>(i), sink,
+                 {.pool = texts.size() == 1 ? &pool : nullptr, .stop = stop});
+      }
+    });
+  }
+
+  bool per_token() const override { return per_token_; }
+  const RaggedPlan* ragged_plan() const override { return nullptr; }
+  const std::string& why_not_ragged() const override { return why_not_; }
+
+ private:
+  Tensor input_tensor(const RaggedInput& input, const EncoderText& text, DType dtype) const {
+    const auto count = static_cast<int64_t>(text.ids.size());
+    std::vector<int64_t> numbers(text.ids.size(), input.value);
+    if (input.kind == RaggedInput::Kind::kPositions) {
+      std::iota(numbers.begin(), numbers.end(), input.value);
+    } else if (input.kind == RaggedInput::Kind::kTokens) {
+      const auto& given = input.name == "input_ids" ? text.ids : text.type_ids;
+      std::copy(given.begin(), given.end(), numbers.begin());
+    }
+    if (dtype == DType::kInt64) {
+      return Tensor::from<int64_t>({1, count}, std::span<const int64_t>(numbers));
+    }
+    require(dtype == DType::kInt32, ErrorCode::kUnsupported, "input '", input.name, "' is ",
+            dtype_name(dtype));
+    const std::vector<int32_t> narrow(numbers.begin(), numbers.end());
+    return Tensor::from<int32_t>({1, count}, std::span<const int32_t>(narrow));
+  }
+
+  void run_text(const EncoderText& text, size_t index, const EncoderSink& sink,
+                const RunOptions& options) const {
+    std::unique_ptr<Executor> executor = executors_.take();
+    if (executor == nullptr) executor = std::make_unique<Executor>(plan_);
+    const Graph& graph = plan_->graph();
+    std::vector<Tensor> inputs;
+    for (const ValueId id : graph.inputs) {
+      const auto input = std::find_if(inputs_.begin(), inputs_.end(), [&](const RaggedInput& in) {
+        return in.name == graph.value(id).name;
+      });
+      inputs.push_back(input_tensor(*input, text, graph.fact(id).dtype));
+    }
+    const Tensor output = executor->run(inputs, options)[0];
+    std::vector<float> floats;
+    const int64_t rows = per_token_ ? static_cast<int64_t>(text.ids.size()) : 1;
+    require(output.size() % rows == 0, ErrorCode::kInvalidData, "the output is ", describe(output),
+            " for a text of ", text.ids.size(), " tokens");
+    sink(index, as_floats(output, 0, output.size(), floats), rows, output.size() / rows);
+    executors_.give(std::move(executor));
+  }
+
+  std::shared_ptr<const Plan> plan_;
+  std::vector<RaggedInput> inputs_;
+  std::string why_not_;
+  bool per_token_ = false;
+  mutable StatePool<Executor> executors_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Encoder> Encoder::load(const std::filesystem::path& onnx_file,
+                                             const OpRegistry& ops, const EncoderOptions& options) {
+  return with_context([&] { return onnx_file.string(); },
+                      [&]() -> std::shared_ptr<const Encoder> {
+                        LoadedModel model = load_model(onnx_file, ops);
+                        const int output = find_output(model.graph, options.output);
+                        std::vector<RaggedInput> inputs = describe_inputs(model.graph, options);
+                        PassContext context{ops};
+                        std::string why_not;
+                        try {
+                          Graph graph = model.graph;
+                          optimize_for_ragged(graph, inputs, std::span(&output, 1), context);
+                          auto plan = RaggedPlan::compile(std::move(graph), inputs);
+                          // What was packed is not needed any more, and what is needed comes back
+                          // page by page.
+                          model.drop_pages();
+                          return std::make_shared<RaggedEncoder>(std::move(plan));
+                        } catch (const Error& error) {
+                          if (error.code() != ErrorCode::kUnsupported) throw;
+                          why_not = error.what();
+                        }
+                        Graph graph = std::move(model.graph);
+                        graph.outputs = {graph.outputs[static_cast<size_t>(output)]};
+                        optimize_exact(graph, context);
+                        return std::make_shared<OneByOneEncoder>(
+                            Plan::compile(std::move(graph)), std::move(inputs), std::move(why_not));
+                      });
+}
+
+}  // namespace hugot

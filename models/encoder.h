@@ -1,0 +1,64 @@
+// A transformer graph as a function from token ids to vectors, over batches of texts.
+#ifndef HUGOT_MODELS_ENCODER_H_
+#define HUGOT_MODELS_ENCODER_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "graph/exec/executor.h"
+#include "graph/exec/ragged.h"
+#include "graph/op.h"
+
+namespace hugot {
+
+// One text as the tokenizer gives it. At least one id. `type_ids` empty: all 0.
+struct EncoderText {
+  std::span<const int32_t> ids;
+  std::span<const int32_t> type_ids = {};
+};
+
+// The rows that one text got: `rows` x `width` floats, valid during the call only. One row when the
+// output has one per text, otherwise one per token. Called from worker threads, once per text.
+using EncoderSink =
+    std::function<void(size_t text, const float* data, int64_t rows, int64_t width)>;
+
+struct EncoderOptions {
+  std::string output;              // name of the graph output; empty: the first one
+  bool may_have_type_ids = false;  // false: token types are 0 for every text that will ever come
+  int64_t first_position = 0;      // what the graph's position_ids begin with, if it has that input
+};
+
+// Loads an ONNX encoder (inputs input_ids and, where it has them, attention_mask, token_type_ids,
+// position_ids; any floating output) and runs it raggedly: each text as if alone, bitwise
+// independent of what else is in the batch and of the number of threads. Graphs that do not qualify
+// run text by text in exact mode. Immutable; run() may be called from many threads.
+class Encoder {
+ public:
+  static std::shared_ptr<const Encoder> load(const std::filesystem::path& onnx_file,
+                                             const OpRegistry& ops, const EncoderOptions& options);
+  virtual ~Encoder() = default;
+
+  // Runs all texts and gives each to `sink`. Micro-batches of whole texts, sorted by length, go to
+  // the threads of `pool`; with one micro-batch only, its operators are split instead. Throws the
+  // first error of any thread; kCancelled when `stop` is requested.
+  virtual void run(std::span<const EncoderText> texts, ThreadPool& pool, const EncoderSink& sink,
+                   std::stop_token stop = {}) const = 0;
+
+  // True when the output has a row per token.
+  virtual bool per_token() const = 0;
+  // The ragged plan, or null when texts run one by one; `why_not_ragged` tells the reason then.
+  virtual const RaggedPlan* ragged_plan() const = 0;
+  virtual const std::string& why_not_ragged() const = 0;
+};
+
+}  // namespace hugot
+
+#endif  // HUGOT_MODELS_ENCODER_H_

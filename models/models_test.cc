@@ -1,0 +1,209 @@
+#include <doctest.h>
+
+#include <cmath>
+#include <fstream>
+#include <string>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "kernels/registry.h"
+#include "models/convert.h"
+#include "models/encoder.h"
+#include "models/model_directory.h"
+#include "models/pooling.h"
+#include "tests/temporary_folder.h"
+
+namespace hugot {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kTinyBert = "tests/data/tiny-bert";
+
+// The text of the error that `function` throws, with its code in front.
+template <class Function>
+std::string error_of(const Function& function) {
+  try {
+    function();
+  } catch (const Error& error) {
+    return std::to_string(static_cast<int>(error.code())) + " " + error.what();
+  }
+  return "no error";
+}
+
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST_CASE("pooling: every mode, by hand") {
+  const std::vector<float> rows = {1, -2, 3, 4, -5, 6};  // three tokens of two numbers
+  const auto pooled = [&](Pooling mode, int64_t skip) {
+    std::vector<double> out(2);
+    pool({&mode, 1}, rows.data(), 3, 2, skip, out.data());
+    return out;
+  };
+  using Vector = std::vector<double>;
+  CHECK(pooled(Pooling::kMean, 0) == Vector{-1.0 / 3, 8.0 / 3});
+  CHECK(pooled(Pooling::kCls, 0) == Vector{1, -2});
+  CHECK(pooled(Pooling::kMax, 0) == Vector{3, 6});
+  CHECK(pooled(Pooling::kLast, 0) == Vector{-5, 6});
+  CHECK(pooled(Pooling::kMeanSqrtLen, 0) == Vector{-1 / std::sqrt(3.0), 8 / std::sqrt(3.0)});
+  CHECK(pooled(Pooling::kWeightedMean, 0) == Vector{(1 + 6 - 15) / 6.0, (-2 + 8 + 18) / 6.0});
+
+  // A prompt of one token; [CLS] counts all the same.
+  CHECK(pooled(Pooling::kMean, 1) == Vector{-1, 5});
+  CHECK(pooled(Pooling::kCls, 1) == Vector{1, -2});
+  CHECK(pooled(Pooling::kWeightedMean, 1) == Vector{(6 - 15) / 5.0, (8 + 18) / 5.0});
+
+  // Nothing but a prompt.
+  CHECK(pooled(Pooling::kMean, 3) == Vector{0, 0});
+  CHECK(pooled(Pooling::kMax, 9) == Vector{0, 0});
+}
+
+TEST_CASE("pooling: modes are concatenated") {
+  const std::vector<float> rows = {1, 2, 3, 4};
+  const std::vector<Pooling> modes = {Pooling::kCls, Pooling::kMean};
+  std::vector<double> out(4);
+  pool(modes, rows.data(), 2, 2, 0, out.data());
+  CHECK(out == std::vector<double>{1, 2, 2, 3});
+}
+
+TEST_CASE("normalize_l2 divides by at least 1e-12") {
+  std::vector<double> vector = {3, 4};
+  normalize_l2(vector);
+  CHECK(vector == std::vector<double>{0.6, 0.8});
+  vector = {0, 0};
+  normalize_l2(vector);
+  CHECK(vector == std::vector<double>{0, 0});
+  vector = {1e-14, 0};
+  normalize_l2(vector);
+  CHECK(vector[0] == doctest::Approx(0.01));
+}
+
+TEST_CASE("pooling_from_name knows the names of the command line") {
+  CHECK(pooling_from_name("mean-sqrt-len") == Pooling::kMeanSqrtLen);
+  CHECK(contains(error_of([] { pooling_from_name("avg"); }), "weighted-mean"));
+}
+
+TEST_CASE("model directory: what the files say") {
+  const auto directory = ModelDirectory::read(kTinyBert);
+  CHECK(directory.model_type == "bert");
+  CHECK(directory.hidden_size == 32);
+  CHECK(directory.positions == 40);
+  CHECK(directory.labels == std::vector<std::string>{"LABEL_0", "LABEL_1"});
+  CHECK(directory.max_sequence_length == 32);
+  CHECK(directory.max_length(0) == 32);
+  CHECK(directory.max_length(40) == 40);
+  CHECK(contains(error_of([&] { directory.max_length(41); }), "40 positions"));
+  REQUIRE(directory.modules.size() == 1);
+  CHECK(directory.modules[0].pooling == std::vector<Pooling>{Pooling::kMean});
+  CHECK(directory.prompt("") == "");
+  CHECK(directory.prompt("query") == "query: ");
+  CHECK(contains(error_of([&] { directory.prompt("passage"); }), "the model has query"));
+}
+
+TEST_CASE("model directory: limits of families with offset positions, and none at all") {
+  const TemporaryFolder folder;
+  write_file_atomically(folder.path() / "config.json",
+                        R"({"model_type": "roberta", "max_position_embeddings": 514,
+                            "pad_token_id": 1})");
+  CHECK(ModelDirectory::read(folder.path()).max_length(0) == 512);
+  write_file_atomically(folder.path() / "tokenizer_config.json",
+                        R"({"model_max_length": 1000000000000000019884624838656})");
+  CHECK(ModelDirectory::read(folder.path()).max_length(0) == 512);
+  write_file_atomically(folder.path() / "config.json", "{}");
+  CHECK(ModelDirectory::read(folder.path()).max_length(0) == 0);
+  write_file_atomically(folder.path() / "tokenizer_config.json", R"({"model_max_length": 77})");
+  CHECK(ModelDirectory::read(folder.path()).max_length(0) == 77);
+}
+
+TEST_CASE("model directory: modules and both spellings of pooling") {
+  const TemporaryFolder folder;
+  const auto pooling_of = [&](std::string_view config) {
+    fs::create_directories(folder.path() / "1_Pooling");
+    write_file_atomically(folder.path() / "1_Pooling" / "config.json", config);
+    return ModelDirectory::read(folder.path()).modules.at(0).pooling;
+  };
+  CHECK(pooling_of(R"({"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true})") ==
+        std::vector<Pooling>{Pooling::kCls, Pooling::kMean});
+  CHECK(pooling_of(R"({"pooling_mode": "lasttoken"})") == std::vector<Pooling>{Pooling::kLast});
+  CHECK(pooling_of(R"({"pooling_mode": ["mean", "max"]})") ==
+        std::vector<Pooling>{Pooling::kMax, Pooling::kMean});
+  CHECK(contains(error_of([&] { pooling_of(R"({"pooling_mode": "median"})"); }), "median"));
+  CHECK(contains(error_of([&] { pooling_of("{}"); }), "no pooling mode"));
+  CHECK(contains(error_of([&] { pooling_of("{"); }), "1_Pooling/config.json"));
+
+  write_file_atomically(folder.path() / "modules.json",
+                        R"([{"path": "", "type": "sentence_transformers.models.Transformer"},
+                            {"path": "1_CNN", "type": "sentence_transformers.models.CNN"}])");
+  CHECK(contains(error_of([&] { ModelDirectory::read(folder.path()); }), "models.CNN"));
+}
+
+TEST_CASE("model directory: finding the graph") {
+  const TemporaryFolder folder;
+  const auto find = [&](const std::string& name) {
+    return ModelDirectory::read(folder.path()).onnx_file(name).lexically_relative(folder.path());
+  };
+  CHECK(contains(error_of([&] { find(""); }), "no .onnx file"));
+  fs::create_directories(folder.path() / "a");
+  write_file_atomically(folder.path() / "a" / "x.onnx", "");
+  CHECK(find("") == "a/x.onnx");
+  write_file_atomically(folder.path() / "y.onnx", "");
+  CHECK(contains(error_of([&] { find(""); }), "a/x.onnx y.onnx"));
+  CHECK(find("a/x.onnx") == "a/x.onnx");
+  CHECK(contains(error_of([&] { find("z.onnx"); }), "no file z.onnx; it has"));
+  write_file_atomically(folder.path() / "model.onnx", "");
+  CHECK(find("") == "model.onnx");
+  CHECK(contains(error_of([&] { ModelDirectory::read(folder.path() / "y.onnx"); }), "is a file"));
+}
+
+TEST_CASE("find_model: directories, then names below the folder") {
+  const TemporaryFolder folder;
+  fs::create_directories(folder.path() / "owner_name");
+  CHECK(find_model("owner/name", folder.path()) == folder.path() / "owner_name");
+  CHECK(find_model(folder.path(), {}) == folder.path());
+  CHECK(contains(error_of([&] { find_model("owner/other", folder.path()); }), "owner_other"));
+}
+
+TEST_CASE("convert: a graph that the encoder runs, and no half-made directories") {
+  const TemporaryFolder folder;
+  const OpRegistry ops = builtin_ops();
+  const fs::path output = folder.path() / "tiny";
+  convert_model(kTinyBert, output, false, ops);
+  CHECK(fs::exists(output / "tokenizer.json"));
+  CHECK(fs::exists(output / "1_Pooling" / "config.json"));
+  CHECK(!fs::exists(output / "model.safetensors"));
+
+  const auto encoder = Encoder::load(ModelDirectory::read(output).onnx_file(""), ops, {});
+  CHECK(encoder->per_token());
+  INFO(encoder->why_not_ragged());
+  CHECK(encoder->ragged_plan() != nullptr);
+
+  CHECK(contains(error_of([&] { convert_model(kTinyBert, output, false, ops); }), "--force"));
+  write_file_atomically(output / "stale", "");
+  convert_model(kTinyBert, output, true, ops);
+  CHECK(!fs::exists(output / "stale"));
+  size_t entries = 0;
+  for ([[maybe_unused]] const auto& entry : fs::directory_iterator(folder.path())) ++entries;
+  CHECK(entries == 1);
+}
+
+TEST_CASE("convert: clear errors") {
+  const TemporaryFolder folder;
+  const OpRegistry ops = builtin_ops();
+  const fs::path source = folder.path() / "source";
+  fs::copy(kTinyBert, source, fs::copy_options::recursive);
+  const auto convert = [&] { convert_model(source, folder.path() / "out", false, ops); };
+
+  fs::resize_file(source / "model.safetensors", 1000);
+  CHECK(contains(error_of(convert), "model.safetensors"));
+  fs::remove(source / "model.safetensors");
+  CHECK(contains(error_of(convert), "no such file"));
+  write_file_atomically(source / "config.json", R"({"model_type": "gpt2"})");
+  CHECK(contains(error_of(convert), "gpt2"));
+  CHECK(contains(error_of([&] { convert_model(source, source, true, ops); }), "same directory"));
+  CHECK(!fs::exists(folder.path() / "out"));
+}
+
+}  // namespace
+}  // namespace hugot

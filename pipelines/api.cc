@@ -1,0 +1,56 @@
+// The C++ interface.
+#include "hugot/hugot.hpp"
+#include "models/model_directory.h"
+#include "pipelines/feature_extraction.h"
+#include "pipelines/session.h"
+
+namespace hugot {
+
+std::string_view version() noexcept { return HUGOT_VERSION; }
+
+Session::Session(const SessionOptions& options) {
+  require(options.threads >= 0, ErrorCode::kInvalidArgument, "threads ", options.threads,
+          ": a positive number, or 0 for all processors, is expected");
+  impl_ = std::make_shared<Impl>(options.threads);
+}
+
+Session::~Session() = default;
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+
+int Session::threads() const { return impl_->pool.size(); }
+
+FeatureExtraction Session::feature_extraction(const std::filesystem::path& model,
+                                              const FeatureExtractionOptions& options) {
+  return FeatureExtraction(
+      std::make_shared<const FeatureExtraction::Impl>(impl_, find_model(model, {}), options));
+}
+
+FeatureExtraction::FeatureExtraction(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+
+EmbeddingResult FeatureExtraction::run(std::span<const std::string_view> texts,
+                                       std::stop_token stop) const {
+  return impl_->run(texts, std::move(stop));
+}
+
+EmbeddingResult FeatureExtraction::run(std::span<const std::string> texts,
+                                       std::stop_token stop) const {
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  return impl_->run(views, std::move(stop));
+}
+
+EmbeddingResult FeatureExtraction::run(std::initializer_list<std::string_view> texts,
+                                       std::stop_token stop) const {
+  return impl_->run(std::span(texts.begin(), texts.size()), std::move(stop));
+}
+
+EmbeddingResult FeatureExtraction::run_ids(std::span<const std::vector<int32_t>> ids,
+                                           std::stop_token stop) const {
+  return impl_->run_ids(ids, std::move(stop));
+}
+
+size_t FeatureExtraction::dim() const { return impl_->dim(); }
+int FeatureExtraction::max_length() const { return impl_->max_length(); }
+PipelineStatistics FeatureExtraction::statistics() const { return impl_->statistics(); }
+
+}  // namespace hugot

@@ -1,0 +1,402 @@
+#!/usr/bin/env python3
+"""Drives the `hugot` command with good and bad input. Python's standard library only.
+
+    cli_test.py HUGOT [--counts FILE]
+
+The last line is `N passed, N failed, N skipped`.
+"""
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HUGOT = ""
+WORK = None    # a folder for all cases
+MODEL = None   # the converted fixture
+
+
+def hugot(*args, stdin=b"", timeout=60, **options):
+    result = subprocess.run([HUGOT, *map(str, args)], input=stdin, capture_output=True,
+                            timeout=timeout, **options)
+    return result.returncode, result.stdout, result.stderr.decode()
+
+
+def run(*args, stdin=b"", model=None, **options):
+    """featureExtraction with the fixture: (exit code, rows, messages)."""
+    code, out, err = hugot("run", "--model", model or MODEL, "--type", "featureExtraction", *args,
+                           stdin=stdin, **options)
+    return code, [json.loads(line) for line in out.decode().splitlines()], err
+
+
+def lines(*rows):
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+class Usage(unittest.TestCase):
+    def test_version_and_help(self):
+        code, out, _ = hugot("--version")
+        self.assertEqual(code, 0)
+        self.assertRegex(out.decode(), r"^hugot \d+\.\d+\.\d+\n$")
+        for args in (["help"], ["--help"], ["run", "--help"], ["infer", "--help"]):
+            code, out, _ = hugot(*args)
+            self.assertEqual(code, 0, args)
+            self.assertIn(b"--", out)
+
+    def test_wrong_usage_is_2(self):
+        for args in ([], ["dance"], ["run"], ["run", "--model"], ["run", "--nonsense", "1"],
+                     ["run", "--model", "x", "--type", "featureExtraction", "--batch-size", "0"],
+                     ["run", "--model", "x", "--type", "featureExtraction", "--format", "xml"]):
+            code, out, err = hugot(*args)
+            self.assertEqual(code, 2, args)
+            self.assertEqual(out, b"", args)
+            self.assertNotEqual(err, "", args)
+
+    def test_unknown_type_lists_the_known_ones(self):
+        code, _, err = hugot("run", "--model", MODEL, "--type", "featureextraction")
+        self.assertEqual(code, 2)
+        self.assertIn("featureExtraction", err)
+
+    def test_types_and_options_of_later_versions(self):
+        for args in (["--type", "fillMask"], ["--resume"], ["--precision", "int8"],
+                     ["--device", "cuda:0"]):
+            kind = [] if args[0] == "--type" else ["--type", "featureExtraction"]
+            code, _, err = hugot("run", "--model", MODEL, *kind, *args)
+            self.assertEqual(code, 2, args)
+            self.assertIn(args[-1], err)
+
+    def test_both_spellings(self):
+        row = lines({"input": "hello"})
+        a = run("--batchSize", 1, "--maxLength", 8, "--truncateDim", 3, stdin=row)
+        b = run("--batch-size", 1, "--max-length", 8, "--truncate-dim", 3, stdin=row)
+        self.assertEqual(a, b)
+        self.assertEqual(a[0], 0)
+        self.assertEqual(len(a[1][0]["output"]), 3)
+
+
+class Models(unittest.TestCase):
+    def fails_with(self, model, *parts, code=2):
+        got, out, err = run(stdin=lines({"input": "x"}), model=model)
+        self.assertEqual(got, code)
+        self.assertEqual(out, [])
+        self.assertEqual(err.count("\n"), 1, err)
+        for part in parts:
+            self.assertIn(str(part), err)
+
+    def broken_copy(self):
+        target = Path(tempfile.mkdtemp(dir=WORK)) / "model"
+        shutil.copytree(MODEL, target)
+        return target
+
+    def test_no_such_model(self):
+        self.fails_with(WORK / "nothing", "nothing", "not found")
+
+    def test_directory_without_graph(self):
+        model = self.broken_copy()
+        (model / "onnx/model.onnx").unlink()
+        self.fails_with(model, "no .onnx file", "convert")
+
+    def test_directory_without_tokenizer(self):
+        model = self.broken_copy()
+        (model / "tokenizer.json").unlink()
+        self.fails_with(model, "tokenizer.json")
+
+    def test_truncated_graph(self):
+        for size in (0, 10, 1000, -100):
+            model = self.broken_copy()
+            graph = model / "onnx/model.onnx"
+            data = graph.read_bytes()
+            graph.write_bytes(data[:size])
+            self.fails_with(model, "model.onnx")
+
+    def test_malformed_json(self):
+        for name in ("config.json", "modules.json", "1_Pooling/config.json", "tokenizer.json"):
+            model = self.broken_copy()
+            (model / name).write_text('{"a": ')
+            self.fails_with(model, name)
+
+    def test_name_below_model_folder(self):
+        folder = Path(tempfile.mkdtemp(dir=WORK))
+        shutil.copytree(MODEL, folder / "owner_tiny")
+        code, rows, _ = run("--model-folder", folder, model="owner/tiny",
+                            stdin=lines({"input": "x"}))
+        self.assertEqual((code, len(rows)), (0, 1))
+
+
+class Rows(unittest.TestCase):
+    def test_bytes_of_a_row_are_kept(self):
+        line = '{ "b": 1.50, "input":"caf\\u00e9",  "a" : [1e3, {"x":"}\\""}] }'
+        code, out, _ = hugot("run", "--model", MODEL, "--type", "featureExtraction",
+                             stdin=line.encode())
+        self.assertEqual(code, 0)
+        self.assertTrue(out.startswith(line[:-1].encode() + b',"output":['), out[:100])
+        self.assertTrue(out.endswith(b"]}\n"))
+
+    def test_an_output_that_is_there_is_replaced(self):
+        for line in ('{"output": 1, "input": "x"}', '{"input": "x", "output": [1, "}"]}',
+                     '{"input": "x", "output": 1, "error": "y"}'):
+            code, rows, _ = run(stdin=line.encode())
+            self.assertEqual(code, 0)
+            self.assertEqual(sorted(rows[0]), ["input", "output"])
+            self.assertEqual(len(rows[0]["output"]), 32)
+
+    def test_bad_rows_among_good_ones(self):
+        good = b'{"input": "hello", "id": %d}'
+        bad = [b'{"input": "x"', b'{"id": 1}', b'{"input": 5, "id": 2}', b'[1]', b'{"input": "\xff"}',
+               b'nonsense', b'{"ids": ["x"]}', b'{"ids": [99999]}', b'{"input": null}']
+        data = b"\n".join(line for i, b in enumerate(bad) for line in (good % i, b)) + b"\n"
+        for batch in (1, 4, 100):
+            code, rows, err = run("--batch-size", batch, stdin=data)
+            self.assertEqual(code, 1)
+            self.assertEqual(len(rows), 2 * len(bad))
+            self.assertTrue(all("output" in row for row in rows[::2]))
+            self.assertTrue(all(row["error"] and "output" not in row for row in rows[1::2]))
+            self.assertEqual(rows[1]["line"], 2)
+            self.assertEqual(rows[3]["id"], 1)
+            self.assertIn("standard input:2", err)
+
+    def test_error_names_file_and_line(self):
+        path = WORK / "line7.jsonl"
+        path.write_bytes(b'{"input": "x"}\n' * 6 + b'{"input": x}\n')
+        code, rows, err = run("--input", path)
+        self.assertEqual(code, 1)
+        self.assertIn(f"{path}:7: invalid JSON at byte 11", err)
+        self.assertEqual([i for i, row in enumerate(rows) if "error" in row], [6])
+
+    def test_blank_lines_carriage_returns_and_a_missing_last_newline(self):
+        code, rows, _ = run(stdin=b'\xef\xbb\xbf{"input": "a"}\r\n\n  \n{"input": "b"}')
+        self.assertEqual((code, [row["input"] for row in rows]), (0, ["a", "b"]))
+
+    def test_no_rows(self):
+        self.assertEqual(run(stdin=b"")[:2], (0, []))
+
+    def test_a_long_line_and_deep_nesting(self):
+        code, rows, _ = run(stdin=lines({"input": "word " * 200000}))
+        self.assertEqual((code, len(rows)), (0, 1))
+        code, rows, _ = run(stdin=b'{"input": "x", "y": ' + b"[" * 100000 + b"]" * 100000 + b"}")
+        self.assertEqual(code, 0)
+
+    def test_folder_input_in_order(self):
+        folder = Path(tempfile.mkdtemp(dir=WORK))
+        (folder / "b").mkdir()
+        (folder / "b/1.jsonl").write_bytes(lines({"input": "3"}))
+        (folder / "a.jsonl").write_bytes(lines({"input": "1"}, {"input": "2"}))
+        (folder / "note.txt").write_text("no JSON")
+        code, rows, _ = run("--input", folder)
+        self.assertEqual((code, [row["input"] for row in rows]), (0, ["1", "2", "3"]))
+        self.assertEqual(run("--input", folder / "none")[0], 2)
+
+    def test_output_folder(self):
+        folder = WORK / "deep/out"
+        for _ in range(2):
+            code, rows, _ = run("--output", folder, stdin=lines({"input": "x"}))
+            self.assertEqual((code, rows), (0, []))
+        text = (folder / "result_0.jsonl").read_text()
+        self.assertEqual(len(json.loads(text)["output"]), 32)
+
+    def test_ids_and_stats(self):
+        code, rows, err = run("--stats", stdin=lines({"ids": [2, 64, 65, 3]},
+                                                     {"input": "Hello world"}))
+        self.assertEqual(rows[0]["output"], rows[1]["output"])
+        stats = json.loads(err)
+        self.assertEqual((stats["rows"], stats["failed_rows"], stats["tokens"]), (2, 0, 8))
+
+    def test_numbers_of_both_formats(self):
+        rows = lines(*({"input": word} for word in "a quick brown fox , jumps over it".split()))
+        go = run(stdin=rows)[1]
+        plain = run("--format", "hf", stdin=rows)[1]
+        self.assertEqual(go, plain)
+        text = hugot("run", "--model", MODEL, "--type", "featureExtraction", stdin=rows)[1].decode()
+        self.assertIsNone(re.search(r"e-0[0-6]", text))
+
+
+class System(unittest.TestCase):
+    def test_full_disk(self):
+        if not os.path.exists("/dev/full"):
+            self.skipTest("no /dev/full")
+        with open("/dev/full", "wb") as full:
+            result = subprocess.run([HUGOT, "run", "--model", MODEL, "--type", "featureExtraction"],
+                                    input=lines({"input": "x"}), stdout=full,
+                                    stderr=subprocess.PIPE, timeout=60)
+        self.assertIn(result.returncode, (1, 2))
+        self.assertEqual(result.stderr.decode(),
+                         "hugot: cannot write standard output: No space left on device\n")
+
+    def test_output_that_cannot_be_made(self):
+        (WORK / "plain-file").write_text("")
+        for folder in (WORK / "plain-file", WORK / "plain-file/below"):
+            code, _, err = run("--output", folder, stdin=lines({"input": "x"}))
+            self.assertEqual(code, 2)
+            self.assertIn(str(folder), err)
+
+    def test_a_reader_that_goes_away(self):
+        rows = lines({"input": "x"}) * 3000
+        source = WORK / "many.jsonl"
+        source.write_bytes(rows)
+        process = subprocess.Popen([HUGOT, "run", "--model", MODEL, "--type", "featureExtraction",
+                                    "--input", source, "--batch-size", "8"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdout.readline()
+        process.stdout.close()
+        self.assertEqual(process.wait(60), 1)
+        self.assertEqual(process.stderr.read(), b"")
+        process.stderr.close()
+
+    def test_interrupt_while_waiting_for_input(self):
+        process = subprocess.Popen([HUGOT, "run", "--model", MODEL, "--type", "featureExtraction",
+                                    "--batch-size", "1"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdin.write(lines({"input": "x"}))
+        process.stdin.flush()
+        self.assertIn(b"output", process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(60), 130)
+        self.assertIn(b"after 1 rows", process.stderr.read())
+        for stream in (process.stdin, process.stdout, process.stderr):
+            stream.close()
+
+    def test_interrupt_keeps_the_rows_that_are_done(self):
+        source = WORK / "endless.jsonl"
+        source.write_bytes(lines({"input": "some words to embed"}) * 200000)
+        folder = WORK / "interrupted"
+        process = subprocess.Popen([HUGOT, "run", "--model", MODEL, "--type", "featureExtraction",
+                                    "--input", source, "--output", folder, "--batch-size", "16"],
+                                   stderr=subprocess.PIPE)
+        result = folder / "result_0.jsonl"
+        while not (result.exists() and result.stat().st_size > 0):
+            self.assertIsNone(process.poll())
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(60), 130)
+        message = process.stderr.read().decode()
+        process.stderr.close()
+        done = [json.loads(line) for line in result.read_text().splitlines()]
+        self.assertIn(f"after {len(done)} rows", message)
+        self.assertTrue(done and all("output" in row for row in done))
+
+    def test_progress_only_on_terminals(self):
+        rows = lines({"input": "some words"}) * 2000
+        source = WORK / "progress.jsonl"
+        source.write_bytes(rows)
+        command = [HUGOT, "run", "--model", MODEL, "--type", "featureExtraction", "--input", source,
+                   "--batch-size", "10"]
+        quiet = subprocess.run(command, capture_output=True, timeout=120)
+        self.assertEqual((quiet.returncode, quiet.stderr), (0, b""))
+        master, slave = pty.openpty()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=slave)
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                part = os.read(master, 4096)
+            except OSError:
+                break
+            if not part:
+                break
+            shown += part
+        os.close(master)
+        self.assertEqual(process.wait(60), 0)
+        self.assertIn(b"rows/s", shown)
+
+
+class Tokenize(unittest.TestCase):
+    def tokenize(self, *args, stdin, model=None):
+        code, out, err = hugot("tokenize", "--model", model or MODEL, *args, stdin=stdin)
+        return code, [json.loads(line) for line in out.decode().splitlines()], err
+
+    def test_ids_and_back(self):
+        code, rows, _ = self.tokenize(stdin=lines({"input": "Hello wörld!", "id": 1},
+                                                  {"input": "a", "pair": "b"}))
+        self.assertEqual(code, 0)
+        self.assertEqual(rows[0]["tokens"], ["[CLS]", "hello", "world", "!", "[SEP]"])
+        self.assertEqual(rows[0]["offsets"], [[0, 0], [0, 5], [6, 11], [11, 12], [0, 0]])
+        self.assertEqual(rows[0]["word_ids"], [None, 0, 1, 2, None])
+        self.assertEqual(rows[0]["special_tokens_mask"], [1, 0, 0, 0, 1])
+        self.assertEqual(rows[0]["overflowing"], [])
+        self.assertEqual(rows[0]["id"], 1)
+        self.assertEqual(rows[1]["type_ids"], [0, 0, 0, 1, 1])
+        _, decoded, _ = self.tokenize("--decode", "--skip-special-tokens",
+                                      stdin=lines({"ids": rows[0]["ids"]}),
+                                      model=MODEL / "tokenizer.json")
+        self.assertEqual(decoded[0]["text"], "hello world!")
+
+    def test_bytes_windows_and_bad_rows(self):
+        code, rows, _ = self.tokenize("--offsets", "bytes", "--no-special-tokens",
+                                      stdin=lines({"input": "wörld x"}))
+        self.assertEqual((code, rows[0]["offsets"]), (0, [[0, 6], [7, 8]]))
+        code, rows, _ = self.tokenize("--max-length", 5, "--stride", 1,
+                                      stdin=lines({"input": "a b c d e"}))
+        self.assertEqual(len(rows[0]["ids"]), 5)
+        self.assertEqual([len(w["ids"]) for w in rows[0]["overflowing"]], [5])
+        code, rows, err = self.tokenize(stdin=b'{"input": 1}\n{"input": "\xff"}\n{"input": "a"}\n')
+        self.assertEqual(code, 1)
+        self.assertEqual(["error" in row for row in rows], [True, True, False])
+        self.assertEqual(self.tokenize("--stride", 1, stdin=b"")[0], 2)
+        self.assertEqual(self.tokenize(stdin=b"", model=WORK / "none")[0], 2)
+
+
+class Graphs(unittest.TestCase):
+    def test_infer_needs_its_files(self):
+        graph = MODEL / "onnx/model.onnx"
+        for args in (["--model", WORK / "none.onnx", "--inputs", "x.npz"],
+                     ["--model", graph, "--inputs", WORK / "none.npz"]):
+            code, _, err = hugot("infer", *args, "--outputs", WORK / "out.npz")
+            self.assertEqual(code, 2)
+            self.assertIn("none", err)
+        empty = WORK / "empty.npz"
+        empty.write_bytes(b"PK\5\6" + bytes(18))
+        code, _, err = hugot("infer", "--model", graph, "--inputs", empty, "--outputs", "/dev/null")
+        self.assertEqual(code, 2)
+        self.assertIn("input_ids", err)
+
+    def test_onnx_test_without_cases(self):
+        empty = Path(tempfile.mkdtemp(dir=WORK))
+        code, out, _ = hugot("onnx-test", empty)
+        self.assertEqual((code, out), (2, b"0 passed, 0 failed\n"))
+        self.assertEqual(hugot("onnx-test", WORK / "none")[0], 2)
+
+    def test_inspect(self):
+        dot = WORK / "graph.dot"
+        code, out, _ = hugot("inspect", "--model", MODEL, "--dump", "--dot", dot)
+        self.assertEqual(code, 0)
+        for part in ("input_ids", "last_hidden_state", "LayerNormalization", "ragged mode: yes"):
+            self.assertIn(part, out.decode())
+        self.assertTrue(dot.read_text().startswith("digraph"))
+
+    def test_convert_refuses_what_is_there(self):
+        code, _, err = hugot("convert", ROOT / "tests/data/tiny-bert", MODEL)
+        self.assertEqual(code, 2)
+        self.assertIn("--force", err)
+
+
+def main():
+    global HUGOT, WORK, MODEL
+    counts = sys.argv[sys.argv.index("--counts") + 1] if "--counts" in sys.argv else None
+    HUGOT = str(Path(sys.argv[1]).resolve())
+    with tempfile.TemporaryDirectory() as folder:
+        WORK = Path(folder)
+        MODEL = WORK / "tiny"
+        subprocess.run([HUGOT, "convert", ROOT / "tests/data/tiny-bert", MODEL], check=True,
+                       capture_output=True)
+        suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
+        result = unittest.TextTestRunner().run(suite)
+    failed = len(result.failures) + len(result.errors)
+    skipped = len(result.skipped)
+    passed = result.testsRun - failed - skipped
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    if counts:
+        Path(counts).write_text(json.dumps({"passed": passed, "failed": failed,
+                                            "skipped": skipped}))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,300 @@
+#include "tests/harness.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/thread_pool.h"
+#include "graph/op.h"
+#include "kernels/convert.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/dispatch.h"
+#include "kernels/registry.h"
+
+namespace hugot::test {
+namespace {
+
+const OpRegistry& registry() {
+  static const OpRegistry ops = builtin_ops();
+  return ops;
+}
+
+std::vector<const Tensor*> pointers(const std::vector<Tensor>& tensors) {
+  std::vector<const Tensor*> result;
+  for (const Tensor& tensor : tensors) result.push_back(tensor.defined() ? &tensor : nullptr);
+  return result;
+}
+
+size_t output_count(const Case& test) {
+  return test.expected.empty() ? static_cast<size_t>(test.outputs) : test.expected.size();
+}
+
+Node node_of(const Case& test) {
+  Node node;
+  node.name = test.name;
+  node.op_type = test.op_type;
+  node.domain = test.domain;
+  node.opset = test.opset;
+  node.op = &registry().get(test.domain, test.op_type, test.opset);
+  node.attributes = test.attributes;
+  return node;
+}
+
+std::vector<Tensor> run(const Case& test, const std::vector<Tensor>& inputs,
+                        ThreadPool* pool = nullptr) {
+  Node node = node_of(test);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    node.inputs.push_back(inputs[i].defined() ? static_cast<ValueId>(i) : kNoValue);
+  }
+  for (size_t i = 0; i < output_count(test); ++i) node.outputs.push_back(static_cast<ValueId>(i));
+  const std::vector<const Tensor*> arguments = pointers(inputs);
+  return evaluate(node, arguments, pool);
+}
+
+Tensor converted(const Tensor& x, DType dtype) {
+  Tensor y(dtype, x.shape());
+  dispatch(NumberAndBoolTypes{}, x.dtype(), [&]<class From>() {
+    dispatch(NumberAndBoolTypes{}, dtype,
+             [&]<class To>() { convert_all(x.data<From>(), y.data<To>(), x.size()); });
+  });
+  return y;
+}
+
+std::vector<Tensor> oracle(const Case& test) {
+  const cpu::ScopedIsa scalar(cpu::find_isa("scalar"));
+  std::vector<Tensor> inputs = test.inputs;
+  for (Tensor& input : inputs) {
+    if (input.defined() && is_float(input.dtype())) input = converted(input, DType::kFloat64);
+  }
+  return run(test, inputs);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Inference: every statement has to be true of the actual result.
+
+// Dimensions and elements stand for themselves: the symbol "n7" is 7.
+Dim symbol_for(int64_t value) { return Dim::symbol("n" + std::to_string(value)); }
+
+std::optional<int64_t> evaluate_symbols(const Dim& dim) {
+  try {
+    return dim.evaluate([](std::string_view symbol) -> std::optional<int64_t> {
+      const std::string digits(symbol.substr(1));
+      const bool ours = symbol.front() == 'n' && !digits.empty() &&
+                        digits.find_first_not_of("0123456789") == std::string::npos;
+      if (!ours) return std::nullopt;
+      return std::stoll(digits);
+    });
+  } catch (const Error&) {
+    return std::nullopt;  // an expression that only has a name
+  }
+}
+
+bool all_equal(const Tensor& tensor) {
+  if (tensor.size() == 0 || tensor.dtype() == DType::kString) return false;
+  const size_t width = static_cast<size_t>(dtype_bits(tensor.dtype())) / 8;
+  const auto* bytes = static_cast<const std::byte*>(tensor.raw());
+  return width > 0 && std::equal(bytes + width, bytes + tensor.bytes(), bytes);
+}
+
+void check_fact(const Fact& fact, const Tensor& actual) {
+  CHECK(dtype_name(fact.dtype) == dtype_name(actual.dtype()));
+  if (fact.shape) {
+    REQUIRE(fact.rank() == actual.rank());
+    for (int axis = 0; axis < actual.rank(); ++axis) {
+      const auto dim = evaluate_symbols((*fact.shape)[static_cast<size_t>(axis)]);
+      if (dim) CHECK(*dim == actual.shape()[axis]);
+    }
+  }
+  if (fact.constant) CHECK(identical(*fact.constant, actual));
+  if (fact.symbolic) {
+    const std::vector<int64_t> elements = to_int64s(actual);
+    REQUIRE(fact.symbolic->size() == elements.size());
+    for (size_t i = 0; i < elements.size(); ++i) {
+      const auto element = evaluate_symbols((*fact.symbolic)[i]);
+      if (element) CHECK(*element == elements[i]);
+    }
+  }
+  if (fact.uniform && actual.size() > 0) {
+    CHECK(all_equal(actual));
+    const Tensor first(actual.dtype(), {}, actual.raw());
+    CHECK(identical(*fact.uniform, first));
+  }
+}
+
+enum class Knowledge {
+  kConstants,        // operands are initializers
+  kShapes,           // operands have fixed shapes
+  kSymbolicShapes,   // dimensions are symbols
+  kSymbolicNumbers,  // dimensions are symbols, integer operands are initializers
+  kElements,         // integers have symbolic elements, equal elements are known to be so
+};
+
+Fact fact_of(const Tensor& tensor, Knowledge knowledge) {
+  const bool integers = is_integer(tensor.dtype());
+  if (knowledge == Knowledge::kConstants ||
+      (knowledge == Knowledge::kSymbolicNumbers && integers)) {
+    return Fact::of(tensor);
+  }
+  Fact fact = Fact::of(tensor.dtype(), {});
+  const bool fixed = knowledge == Knowledge::kShapes || knowledge == Knowledge::kElements;
+  for (const int64_t dim : tensor.shape()) {
+    fact.shape->push_back(fixed || dim < 2 ? Dim(dim) : symbol_for(dim));
+  }
+  if (knowledge != Knowledge::kElements) return fact;
+  if (all_equal(tensor)) fact.uniform = Tensor(tensor.dtype(), {}, tensor.raw()).clone();
+  if ((integers && dtype_bits(tensor.dtype()) >= 32) || tensor.dtype() == DType::kBool) {
+    fact.symbolic.emplace();
+    for (const int64_t element : to_int64s(tensor)) {
+      fact.symbolic->push_back(integers && element >= 0 ? symbol_for(element) : Dim(element));
+    }
+  }
+  return fact;
+}
+
+void check_inference(const Case& test, Knowledge knowledge, const std::vector<Tensor>& actual) {
+  CAPTURE(static_cast<int>(knowledge));
+  Graph graph;
+  Node node = node_of(test);
+  for (const Tensor& input : test.inputs) {
+    if (!input.defined()) {
+      node.inputs.push_back(kNoValue);
+      continue;
+    }
+    Fact fact = fact_of(input, knowledge);
+    node.inputs.push_back(fact.constant ? graph.add_initializer("constant", input)
+                                        : graph.add_input("input", std::move(fact)));
+  }
+  for (size_t i = 0; i < actual.size(); ++i) node.outputs.push_back(graph.add_value("output"));
+  const std::vector<ValueId> outputs = node.outputs;
+  infer_node(graph, graph.add_node(std::move(node)));
+  for (size_t i = 0; i < actual.size(); ++i) check_fact(graph.fact(outputs[i]), actual[i]);
+}
+
+// ---------------------------------------------------------------------------------------------
+
+void check_outputs(const Case& test, const std::vector<Tensor>& actual,
+                   const std::vector<Tensor>& expected) {
+  REQUIRE(actual.size() == expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) {
+    CAPTURE(i);
+    const Tolerance tolerance = test.tolerance.value_or(default_tolerance(actual[i].dtype()));
+    CHECK(difference(actual[i], expected[i], tolerance) == "");
+    if (!test.expected.empty()) {
+      CHECK(dtype_name(actual[i].dtype()) == dtype_name(expected[i].dtype()));
+    }
+  }
+}
+
+void check_error(const Case& test) {
+  bool failed = false;
+  try {
+    run(test, test.inputs);
+  } catch (const Error& error) {
+    failed = true;
+    CHECK_MESSAGE(error.code() == *test.error, error.what());
+  }
+  CHECK(failed);
+}
+
+void run_case(const Case& test) {
+  INFO("case: ", test.op_type, " ", test.name);
+  if (test.error) return check_error(test);
+  try {
+    const std::vector<Tensor> expected = test.expected.empty() ? oracle(test) : test.expected;
+    ThreadPool pool(2);
+    for (const cpu::Isa& isa : cpu::all_isas()) {
+      if (!isa.supported()) continue;
+      INFO("instruction set: ", std::string(isa.name));
+      const cpu::ScopedIsa scoped(isa);
+      const std::vector<Tensor> actual = run(test, test.inputs);
+      check_outputs(test, actual, expected);
+      const std::vector<Tensor> threaded = run(test, test.inputs, &pool);
+      for (size_t i = 0; i < actual.size(); ++i) CHECK(identical(actual[i], threaded[i]));
+    }
+    const std::vector<Tensor> actual = run(test, test.inputs);
+    for (const Knowledge knowledge :
+         {Knowledge::kConstants, Knowledge::kShapes, Knowledge::kSymbolicShapes,
+          Knowledge::kSymbolicNumbers, Knowledge::kElements}) {
+      check_inference(test, knowledge, actual);
+    }
+  } catch (const Error& error) {
+    FAIL_CHECK(std::string(error.what()));
+  }
+}
+
+}  // namespace
+
+Tolerance default_tolerance(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat64:
+      return {1e-12, 1e-12};
+    case DType::kFloat32:
+      return {2e-6, 1e-6};
+    case DType::kFloat16:
+      return {2e-3, 1e-4};
+    case DType::kBFloat16:
+      return {1.6e-2, 1e-3};
+    default:
+      return {0, 0};
+  }
+}
+
+void run_cases(std::span<const Case> cases) {
+  for (const Case& test : cases) run_case(test);
+}
+
+void run_cases(std::initializer_list<Case> cases) {
+  run_cases(std::span<const Case>(cases.begin(), cases.size()));
+}
+
+Tensor random_tensor(DType dtype, const Shape& shape, double low, double high, uint64_t seed) {
+  Tensor values(DType::kFloat64, shape);
+  for (int64_t i = 0; i < values.size(); ++i) {
+    seed += 0x9e3779b97f4a7c15u;  // splitmix64
+    uint64_t z = seed;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    values.data<double>()[i] = low + (high - low) * std::ldexp(static_cast<double>(z >> 11), -53);
+  }
+  return converted(values, dtype);
+}
+
+Tensor numbers(DType dtype, const Shape& shape, std::initializer_list<double> values) {
+  return converted(Tensor::from<double>(shape, values), dtype);
+}
+
+std::vector<double> as_doubles(const Tensor& tensor) {
+  const Tensor values = converted(tensor, DType::kFloat64);
+  return {values.data<double>(), values.data<double>() + values.size()};
+}
+
+Tensor mapped(const Tensor& x, const std::function<double(double)>& f) {
+  Tensor y = converted(x, DType::kFloat64).clone();
+  std::transform(y.data<double>(), y.data<double>() + y.size(), y.data<double>(), f);
+  return y;
+}
+
+std::string difference(const Tensor& actual, const Tensor& expected, const Tolerance& tolerance) {
+  if (!(actual.shape() == expected.shape())) {
+    return str("shape is ", actual.shape().to_string(), ", expected ",
+               expected.shape().to_string());
+  }
+  if (actual.dtype() == expected.dtype() && identical(actual, expected)) return "";
+  if (actual.dtype() == DType::kString) return "strings differ";
+  if (dtype_bits(actual.dtype()) < 8 ||
+      !(is_float(actual.dtype()) || is_integer(actual.dtype()) || actual.dtype() == DType::kBool)) {
+    return "bits differ";
+  }
+  const std::vector<double> a = as_doubles(actual), e = as_doubles(expected);
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double limit = tolerance.absolute + tolerance.relative * std::abs(e[i]);
+    const bool same = a[i] == e[i] || (std::isnan(a[i]) && std::isnan(e[i])) ||
+                      (std::isfinite(e[i]) && std::abs(a[i] - e[i]) <= limit);
+    if (!same) return str("element ", i, " is ", a[i], ", expected ", e[i]);
+  }
+  return "";
+}
+
+}  // namespace hugot::test

@@ -1,0 +1,67 @@
+// Runs operator cases that are written as data: node and operands in, checks out.
+#ifndef HUGOT_TESTS_HARNESS_H_
+#define HUGOT_TESTS_HARNESS_H_
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/tensor.h"
+#include "graph/graph.h"
+
+namespace hugot::test {
+
+inline constexpr int kNewest = 1 << 20;  // an opset that selects the newest version
+
+struct Tolerance {
+  double relative, absolute;  // |actual - expected| <= absolute + relative * |expected|
+};
+// What a correct kernel reaches in this type: a few units in the last place; 0 for types that are
+// exact.
+Tolerance default_tolerance(DType dtype);
+
+// One operator on given operands.
+struct Case {
+  std::string name;  // says what is special about it
+  std::string op_type;
+  std::vector<Tensor> inputs;  // an undefined tensor is an omitted input
+  Attributes attributes = {};
+  // The outputs. Empty: the oracle computes them, which is the same node under the scalar
+  // instruction set with float32, float16 and bfloat16 operands widened to float64.
+  std::vector<Tensor> expected = {};
+  int opset = kNewest;
+  std::string domain = "";
+  int outputs = 1;  // ignored when `expected` is given
+  std::optional<Tolerance> tolerance = {};
+  std::optional<ErrorCode> error = {};  // instead of outputs: running the node has to fail so
+};
+
+// For every case: runs it under every instruction set of this machine and compares with what is
+// expected; requires the same bits from two threads as from one; and requires everything that
+// inference says (of constant operands, of fixed and symbolic shapes, of symbolic and uniform
+// elements) to be true of the result. Failures are doctest checks that name the case.
+void run_cases(std::span<const Case> cases);
+void run_cases(std::initializer_list<Case> cases);
+
+// Numbers drawn evenly from [low, high) by a generator that depends on `seed` alone; for integers
+// cut to whole numbers.
+Tensor random_tensor(DType dtype, const Shape& shape, double low, double high, uint64_t seed);
+
+// The numbers given, converted to `dtype`.
+Tensor numbers(DType dtype, const Shape& shape, std::initializer_list<double> values);
+
+// Elements as float64 (not for strings).
+std::vector<double> as_doubles(const Tensor& tensor);
+
+// y[i] = f(x[i]), in float64.
+Tensor mapped(const Tensor& x, const std::function<double(double)>& f);
+
+// Empty when equal within the tolerance, otherwise the first difference. NaN equals NaN.
+std::string difference(const Tensor& actual, const Tensor& expected, const Tolerance& tolerance);
+
+}  // namespace hugot::test
+
+#endif  // HUGOT_TESTS_HARNESS_H_

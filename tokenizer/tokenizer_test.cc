@@ -1,0 +1,212 @@
+#include "tokenizer/tokenizer.h"
+
+#include <doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "tokenizer/golden_records.h"
+#include "tokenizer/unicode.h"
+#include "tokenizer/utf8.h"
+
+namespace hugot {
+namespace {
+
+const std::filesystem::path kFixtures = "tests/data/tokenizer";
+
+Tokenizer bert() { return Tokenizer::from_file(kFixtures / "bert.json"); }
+
+// Runs `call`, which must throw, and returns the error.
+template <class Call>
+Error error_of(Call&& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error;
+  }
+  FAIL("no error");
+  return Error(ErrorCode::kInternal, "");
+}
+
+bool mentions(const Error& error, const std::string& text) {
+  return std::string(error.what()).find(text) != std::string::npos;
+}
+
+// A tokenizer.json with a small WordLevel model and further members.
+std::string with_model(const std::string& members) {
+  return R"({"model":{"type":"WordLevel","vocab":{"a":0,"[U]":1},"unk_token":"[U]"})" + members +
+         "}";
+}
+
+}  // namespace
+
+TEST_CASE("recorded results") {
+  const auto rows = golden::Json::parse(golden::read_text(kFixtures / "components.json"));
+  golden::Tally tally{"fixtures"};
+  for (const auto& row : rows) golden::run_component(row, tally);
+  tally.finish();
+  CHECK(tally.unsupported == 0);
+  CHECK(tally.checked > 1000);
+}
+
+TEST_CASE("lookups") {
+  const Tokenizer tokenizer = bert();
+  CHECK(tokenizer.token_to_id("[CLS]") == 2);
+  CHECK(tokenizer.token_to_id("fox") == 8);
+  CHECK(!tokenizer.token_to_id("foxes"));
+  CHECK(tokenizer.id_to_token(8) == "fox");
+  CHECK(!tokenizer.id_to_token(100000));
+  CHECK(!tokenizer.id_to_token(-1));
+  CHECK(tokenizer.is_special(2));
+  CHECK(!tokenizer.is_special(8));
+  CHECK(tokenizer.vocab_size() == tokenizer.vocab_size(false));
+  CHECK(tokenizer.added_tokens(false) == 2);
+  CHECK(tokenizer.added_tokens(true) == 3);
+}
+
+TEST_CASE("truncation and padding of the file are only reported") {
+  const Tokenizer tokenizer = bert();
+  REQUIRE(tokenizer.file_truncation());
+  CHECK(tokenizer.file_truncation()->max_length == 128);
+  REQUIRE(tokenizer.file_padding());
+  CHECK(tokenizer.file_padding()->length == 128);
+  CHECK(tokenizer.encode("the fox").size() == 4);
+}
+
+TEST_CASE("ids beyond the limit of truncation do not change those before it") {
+  const Tokenizer tokenizer = bert();
+  std::string text = "unwanted";
+  for (int i = 0; i < 50; ++i) text += " the [MASK] caf\u00e9";
+  for (const Side side : {Side::kLeft, Side::kRight}) {
+    for (size_t max_length = 2; max_length < 20; ++max_length) {
+      EncodeOptions options;
+      options.truncation = Truncation{.max_length = max_length, .side = side};
+      std::vector<int32_t> ids;
+      tokenizer.encode_ids(text, options, ids);
+      CHECK(ids.size() == max_length);
+      CHECK(ids == tokenizer.encode(text, options).ids);
+    }
+  }
+}
+
+TEST_CASE("canonical order of marks that are kept") {
+  // U+1D16D has class 226, U+1D165 class 216; neither is Mn, so both stay and change places.
+  const Tokenizer tokenizer = Tokenizer::from_json(
+      R"({"normalizer":{"type":"BertNormalizer","clean_text":true,"handle_chinese_chars":true,
+          "strip_accents":null,"lowercase":true},"pre_tokenizer":{"type":"BertPreTokenizer"},
+          "model":{"type":"WordPiece","unk_token":"u","continuing_subword_prefix":"##",
+          "max_input_chars_per_word":100,"vocab":{"u":0,"a\ud834\udd65\ud834\udd6d":1}}})");
+  std::vector<int32_t> ids;
+  tokenizer.encode_ids("a\U0001D16D\U0001D165", {}, ids);
+  CHECK(ids == std::vector<int32_t>{1});
+  CHECK(tokenizer.encode("a\U0001D16D\U0001D165").ids == ids);
+}
+
+TEST_CASE("invalid UTF-8 is refused with its position") {
+  const Tokenizer tokenizer = bert();
+  for (const char* text : {"ab\xFF", "ab\xC3", "ab\xC0\x80", "ab\xED\xA0\x80", "ab\xF4\x90\x80\x80",
+                           "ab\xE2\x28\xA1", "ab\x80"}) {
+    const Error error = error_of([&] { tokenizer.encode(text); });
+    CHECK(error.code() == ErrorCode::kInvalidData);
+    CHECK(mentions(error, "byte 2"));
+  }
+  CHECK(validate_utf8("ab\xF4\x8F\xBF\xBF\xED\x9F\xBF\xEF\xBF\xBD") == kValidUtf8);
+}
+
+TEST_CASE("truncation that cannot be met") {
+  const Tokenizer tokenizer = bert();
+  EncodeOptions options;
+  options.truncation = Truncation{.max_length = 1};
+  CHECK(error_of([&] { tokenizer.encode("the fox", options); }).code() ==
+        ErrorCode::kInvalidArgument);
+  options.truncation = Truncation{.max_length = 2};
+  CHECK(tokenizer.encode("the fox", options).ids == std::vector<int32_t>{2, 3});
+  options.truncation = Truncation{.max_length = 3, .stride = 1};
+  CHECK(mentions(error_of([&] { tokenizer.encode("the fox", options); }), "stride"));
+  std::vector<int32_t> ids;
+  CHECK(mentions(error_of([&] { tokenizer.encode_ids("the fox", options, ids); }), "stride"));
+  options.truncation = Truncation{.max_length = 3, .strategy = Truncation::Strategy::kOnlySecond};
+  CHECK(error_of([&] { tokenizer.encode("the fox", options); }).code() ==
+        ErrorCode::kInvalidArgument);
+}
+
+TEST_CASE("missing components are named") {
+  const std::pair<const char*, const char*> kCases[] = {
+      {R"(,"normalizer":{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Foo"}]})",
+       "normalizer: normalizers[1]: normalizer Foo is not supported"},
+      {R"(,"pre_tokenizer":{"type":"Split","pattern":{"Regex":"x"},"behavior":"Removed",)"
+       R"("invert":false})",
+       "Split with a regular expression"},
+      {R"(,"decoder":{"type":"Foo"})", "decoder Foo"},
+      {R"(,"post_processor":{"type":"Foo"})", "post-processor Foo"},
+  };
+  for (const auto& [members, message] : kCases) {
+    const Error error = error_of([&] { Tokenizer::from_json(with_model(members)); });
+    CHECK(error.code() == ErrorCode::kUnsupported);
+    CHECK_MESSAGE(mentions(error, message), std::string(error.what()));
+  }
+}
+
+TEST_CASE("malformed files") {
+  const std::string kCases[] = {
+      "",
+      "[",
+      "[]",
+      "{}",
+      R"({"model":null})",
+      R"({"model":{"type":"WordLevel"}})",
+      R"({"model":{"type":"WordLevel","vocab":{"a":-1},"unk_token":"a"}})",
+      R"({"model":{"type":"WordLevel","vocab":{"a":1.5},"unk_token":"a"}})",
+      R"({"model":{"type":"WordLevel","vocab":{"a":4294967295},"unk_token":"a"}})",
+      R"({"model":{"type":"WordLevel","vocab":{"a":{"b":0}},"unk_token":"a"}})",
+      R"({"model":{"type":"WordLevel","vocab":["a"],"unk_token":"a"}})",
+      with_model(R"(,"normalizer":[])"),
+      with_model(R"(,"normalizer":{"type":"Strip"})"),
+      with_model(R"(,"truncation":{"max_length":5})"),
+      with_model(R"(,"added_tokens":{})"),
+      with_model(R"(,"added_tokens":[{"id":5}])"),
+      with_model(R"(,"post_processor":{"single":[{"SpecialToken":{"id":"x","type_id":0}}],)"
+                 R"("pair":[],"special_tokens":{}})"),
+      with_model(",\"x\":" + std::string(100, '[') + std::string(100, ']'))};
+  for (const std::string& json : kCases) {
+    const Error error = error_of([&] { Tokenizer::from_json(json); });
+    CHECK_MESSAGE(error.code() == ErrorCode::kInvalidData, json, ": ", std::string(error.what()));
+  }
+}
+
+TEST_CASE("an unknown word without an unknown token is an error only when it comes") {
+  const Tokenizer tokenizer =
+      Tokenizer::from_json(R"({"model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"[U]"}})");
+  CHECK(tokenizer.encode("a").ids == std::vector<int32_t>{0});
+  CHECK(mentions(error_of([&] { tokenizer.encode("b"); }), "[U]"));
+}
+
+TEST_CASE("ids of a vocabulary with holes and repetitions") {
+  const Tokenizer tokenizer = Tokenizer::from_json(
+      R"({"added_tokens":[{"id":77,"content":"new"}],"model":{"type":"WordLevel",
+          "vocab":{"a":7,"b":3,"a":9,"c":2000000000},"unk_token":"b"}})");
+  CHECK(tokenizer.vocab_size(false) == 3);
+  CHECK(tokenizer.vocab_size() == 4);
+  CHECK(tokenizer.token_to_id("a") == 9);
+  CHECK(tokenizer.id_to_token(2000000000) == "c");
+  CHECK(!tokenizer.id_to_token(7));
+  // The reference numbers added tokens by the size of the vocabulary, and they hide its tokens.
+  CHECK(tokenizer.token_to_id("new") == 3);
+  CHECK(tokenizer.id_to_token(3) == "new");
+}
+
+TEST_CASE("canonical composition and decomposition") {
+  char32_t hangul[3];
+  const auto parts = unicode::decompose(0xAC01, false, hangul);
+  CHECK(std::vector<char32_t>(parts.begin(), parts.end()) ==
+        std::vector<char32_t>{0x1100, 0x1161, 0x11A8});
+  CHECK(unicode::compose(0xAC00, 0x11A8) == char32_t{0xAC01});
+  CHECK(unicode::compose('e', 0x301) == char32_t{0xE9});
+  CHECK(!unicode::compose('e', 'e'));
+  CHECK(unicode::decompose('e', true, hangul).empty());
+  // Assigned after Unicode 9.
+  CHECK(unicode::decompose(0x32FF, true, hangul).empty());
+}
+
+}  // namespace hugot

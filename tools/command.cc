@@ -1,0 +1,47 @@
+#include "tools/command.h"
+
+#include <cctype>
+
+#include "base/error.h"
+
+namespace hugot::tools {
+
+std::string both_spellings(std::string_view names) {
+  const std::string_view kebab = names.substr(0, names.find(','));
+  std::string camel;
+  for (size_t i = 0; i < kebab.size(); ++i) {
+    const bool dash_inside = i >= 2 && kebab[i] == '-' && i + 1 < kebab.size();
+    camel += dash_inside ? static_cast<char>(std::toupper(static_cast<unsigned char>(kebab[++i])))
+                         : kebab[i];
+  }
+  std::string result(names);
+  if (camel != kebab) result += "," + camel;
+  return result;
+}
+
+void require_cpu(const std::string& device) {
+  if (device == "cpu") return;
+  if (device.starts_with("cuda")) {
+    fail(ErrorCode::kUnsupported, "--device ", device, ": this build runs on the CPU only");
+  }
+  fail(ErrorCode::kInvalidArgument, "--device ", device, ": expected cpu or cuda:N");
+}
+
+void require_file(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto status = std::filesystem::status(file, error);
+  require(std::filesystem::exists(status), ErrorCode::kNotFound, "no such file: ", file.string());
+  require(!std::filesystem::is_directory(status), ErrorCode::kInvalidArgument, file.string(),
+          " is a directory, a file is expected");
+}
+
+std::string list_of(const std::vector<std::string>& items) {
+  std::string text;
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (i > 0) text += i + 1 == items.size() ? " or " : ", ";
+    text += items[i];
+  }
+  return text;
+}
+
+}  // namespace hugot::tools

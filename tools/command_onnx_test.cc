@@ -1,0 +1,133 @@
+// hugot onnx-test: conformance cases in the layout of the onnx project (a folder with model.onnx
+// and test_data_set_N/{input,output}_N.pb).
+#include <algorithm>
+#include <iostream>
+
+#include "base/thread_pool.h"
+#include "graph/exec/executor.h"
+#include "onnx/tensor_reader.h"
+#include "tools/command.h"
+#include "tools/compare.h"
+#include "tools/exact.h"
+
+namespace hugot::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string root;
+  std::string filter;
+  std::string device = "cpu";
+  int threads = 1;
+};
+
+// Folders below `root` that hold model.onnx and at least one test_data_set_*, sorted.
+std::vector<fs::path> find_cases(const fs::path& root) {
+  std::vector<fs::path> cases;
+  const auto is_case = [](const fs::path& folder) {
+    if (!fs::is_regular_file(folder / "model.onnx")) return false;
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      if (entry.path().filename().string().starts_with("test_data_set_")) return true;
+    }
+    return false;
+  };
+  if (is_case(root)) cases.push_back(root);
+  for (const auto& entry : fs::recursive_directory_iterator(root)) {
+    if (entry.is_directory() && is_case(entry.path())) cases.push_back(entry.path());
+  }
+  std::sort(cases.begin(), cases.end());
+  return cases;
+}
+
+// PREFIX_0.pb, PREFIX_1.pb, .. as far as they exist.
+std::vector<Tensor> read_tensors(const fs::path& folder, const std::string& prefix) {
+  std::vector<Tensor> tensors;
+  for (int i = 0;; ++i) {
+    const fs::path file = folder / str(prefix, "_", i, ".pb");
+    if (!fs::exists(file)) return tensors;
+    tensors.push_back(read_tensor_pb(file));
+  }
+}
+
+bool has_random_node(const Graph& graph) {
+  for (const NodeId id : graph.order()) {
+    if (graph.node(id).op != nullptr && !graph.node(id).op->deterministic) return true;
+  }
+  return false;
+}
+
+// Throws kInvalidData when an output differs from the expected one.
+void run_data_set(const Plan& plan, Executor& executor, const fs::path& folder, ThreadPool& pool) {
+  const auto inputs = read_tensors(folder, "input");
+  const auto expected = read_tensors(folder, "output");
+  const auto got = executor.run(inputs, {.pool = &pool});
+  require(expected.size() <= got.size(), ErrorCode::kInvalidData, expected.size(),
+          " outputs expected, the graph has ", got.size());
+  const bool random = has_random_node(plan.graph());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (random) {  // nothing but type and shape can be compared
+      require(got[i].dtype() == expected[i].dtype() && got[i].shape() == expected[i].shape(),
+              ErrorCode::kInvalidData, "output ", i, ": got ", describe(got[i]), ", expected ",
+              describe(expected[i]));
+      continue;
+    }
+    const std::string what = difference(got[i], expected[i], Tolerance{});
+    require(what.empty(), ErrorCode::kInvalidData, "output ", i, ": ", what);
+  }
+}
+
+void run_case(const fs::path& folder, const OpRegistry& ops, ThreadPool& pool) {
+  const auto plan = load_exact(folder / "model.onnx", ops);
+  Executor executor(plan);
+  std::vector<fs::path> sets;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().filename().string().starts_with("test_data_set_"))
+      sets.push_back(entry.path());
+  }
+  std::sort(sets.begin(), sets.end());
+  for (const fs::path& set : sets) {
+    with_context([&] { return set.filename().string(); },
+                 [&] { run_data_set(*plan, executor, set, pool); });
+  }
+}
+
+int onnx_test(const Options& options) {
+  require_cpu(options.device);
+  require(fs::is_directory(options.root), ErrorCode::kNotFound,
+          "no such directory: ", options.root);
+  const OpRegistry ops = builtin_ops();
+  ThreadPool pool(options.threads);
+  int passed = 0;
+  int failed = 0;
+  for (const fs::path& folder : find_cases(options.root)) {
+    const std::string name = fs::relative(folder, options.root).generic_string();
+    if (name.find(options.filter) == std::string::npos) continue;
+    try {
+      run_case(folder, ops, pool);
+      ++passed;
+    } catch (const std::exception& error) {
+      ++failed;
+      std::cout << "FAIL " << name << ": " << error.what() << "\n";
+    }
+  }
+  std::cout << passed << " passed, " << failed << " failed" << std::endl;
+  if (passed + failed == 0) return kNothingDone;
+  return failed == 0 ? kDone : kSomeFailed;
+}
+
+}  // namespace
+
+void add_onnx_test(CLI::App& app, Action& action) {
+  CLI::App* command = nullptr;
+  Options& options = add_command<Options>(
+      app, action, "onnx-test",
+      "Run every folder below ROOT that holds model.onnx and test_data_set_*", onnx_test, command);
+  command->add_option("root", options.root, "folder to search")->required();
+  command->add_option("--filter", options.filter, "only cases whose path contains this text");
+  command->add_option("--device", options.device, "cpu")->capture_default_str();
+  command->add_option("--threads", options.threads, "threads per operator; 0: all processors")
+      ->capture_default_str();
+}
+
+}  // namespace hugot::tools

@@ -1,0 +1,302 @@
+// hugot run: JSONL rows through a pipeline.
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <iostream>
+
+#include "base/error.h"
+#include "hugot/hugot.hpp"
+#include "models/model_directory.h"
+#include "models/pooling.h"
+#include "tools/command.h"
+#include "tools/json_row.h"
+#include "tools/json_text.h"
+#include "tools/row_stream.h"
+
+namespace hugot::tools {
+namespace {
+
+struct Options {
+  std::string model;
+  std::string type;
+  std::string input;
+  std::string output;
+  int batch_size = 256;
+  std::string onnx_filename;
+  std::string model_folder;
+  std::string device = "cpu";
+  int threads = 0;
+  int max_length = 0;
+  std::string precision = "fp32";
+  bool resume = false;
+  bool stats = false;
+  std::string format = "hugot";
+
+  // featureExtraction
+  bool normalize = false;
+  std::string pooling;
+  int truncate_dim = 0;
+  std::string prompt_name;
+  std::string output_name;
+};
+
+// The types of the project's plan; those that this version runs come first.
+constexpr std::array<std::string_view, 12> kTypes = {"featureExtraction",
+                                                     "textClassification",
+                                                     "tokenClassification",
+                                                     "zeroShotClassification",
+                                                     "crossEncoder",
+                                                     "questionAnswering",
+                                                     "fillMask",
+                                                     "imageClassification",
+                                                     "zeroShotImageClassification",
+                                                     "objectDetection",
+                                                     "tabular",
+                                                     "textGeneration"};
+constexpr size_t kImplementedTypes = 1;
+
+void check(const Options& options) {
+  const auto type = std::find(kTypes.begin(), kTypes.end(), options.type);
+  const std::vector<std::string> known(kTypes.begin(), kTypes.begin() + kImplementedTypes);
+  require(type != kTypes.end(), ErrorCode::kInvalidArgument, "unknown --type '", options.type,
+          "'; known types: ", list_of(known));
+  require(type < kTypes.begin() + kImplementedTypes, ErrorCode::kUnsupported, "--type ",
+          options.type, " is not in this version; it has: ", list_of(known));
+  require_cpu(options.device);
+  require(!options.resume, ErrorCode::kUnsupported,
+          "--resume is not in this version; run without it, the rows are computed anew");
+  require(options.precision == "fp32", ErrorCode::kUnsupported, "--precision ", options.precision,
+          " is not in this version; it has: fp32");
+  require(options.output.empty() || !std::filesystem::is_regular_file(options.output),
+          ErrorCode::kInvalidArgument, "--output ", options.output,
+          " is a file; a folder is expected, the rows go to result_0.jsonl inside");
+}
+
+// A row on its way: what came in, and the member to add.
+struct Row {
+  std::optional<JsonRow> json;  // empty when the line could not be parsed
+  RowPlace place;
+  std::string error;
+  std::string text;
+  std::vector<int32_t> ids;
+  bool has_ids = false;
+  std::string output;  // JSON
+};
+
+void parse(const std::string& line, Row& row) {
+  try {
+    row.json.emplace(line);
+    row.has_ids = row.json->has("ids") && !row.json->has("input");
+    if (row.has_ids) {
+      for (const auto& id : row.json->at("ids")) {
+        const bool fits = id.is_number_integer() && id >= 0 && id <= INT32_MAX;
+        require(fits, ErrorCode::kInvalidData, "\"ids\" has to be a list of token ids");
+        row.ids.push_back(id.get<int32_t>());
+      }
+    } else {
+      row.text = row.json->text("input");
+    }
+  } catch (const Error& error) {
+    row.error = error.what();
+  }
+}
+
+void store(const EmbeddingResult& result, const std::vector<Row*>& rows, JsonStyle style) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!result.errors.empty() && !result.errors[i].empty()) {
+      rows[i]->error = result.errors[i];
+      continue;
+    }
+    const auto vector = result[i];
+    if (std::all_of(vector.begin(), vector.end(), [](float x) { return std::isfinite(x); })) {
+      append_floats(rows[i]->output, vector, style);
+    } else {
+      rows[i]->error = "the model's output has infinite or undefined numbers, which JSON lacks";
+    }
+  }
+}
+
+void embed(const FeatureExtraction& pipeline, std::vector<Row>& rows, JsonStyle style,
+           const std::stop_token& stop) {
+  std::vector<Row*> with_text;
+  std::vector<Row*> with_ids;
+  std::vector<std::string_view> texts;
+  std::vector<std::vector<int32_t>> ids;
+  for (Row& row : rows) {
+    if (!row.error.empty()) continue;
+    if (row.has_ids) {
+      with_ids.push_back(&row);
+      ids.push_back(std::move(row.ids));
+    } else {
+      with_text.push_back(&row);
+      texts.push_back(row.text);
+    }
+  }
+  if (!texts.empty()) {
+    store(pipeline.run(std::span<const std::string_view>(texts), stop), with_text, style);
+  }
+  if (!ids.empty()) store(pipeline.run_ids(ids, stop), with_ids, style);
+}
+
+// The line that goes out for a row.
+void append_line(std::string& out, const Row& row, JsonStyle style) {
+  std::string member = row.error.empty() ? "\"output\":" + row.output : "\"error\":";
+  if (!row.error.empty()) append_string(member, row.error, style);
+  if (row.json) {
+    out += row.json->with(member, {"output", "error"});
+  } else {
+    out += '{' + member + ",\"line\":" + std::to_string(row.place.line) + '}';
+  }
+  out += '\n';
+}
+
+FeatureExtraction load(const Options& options, Session& session) {
+  FeatureExtractionOptions pipeline;
+  pipeline.normalize = options.normalize;
+  if (!options.pooling.empty()) pipeline.pooling = pooling_from_name(options.pooling);
+  pipeline.truncate_dim = options.truncate_dim;
+  pipeline.prompt_name = options.prompt_name;
+  pipeline.max_length = options.max_length;
+  pipeline.output_name = options.output_name;
+  pipeline.onnx_filename = options.onnx_filename;
+  return session.feature_extraction(find_model(options.model, options.model_folder), pipeline);
+}
+
+struct Counts {
+  uint64_t rows = 0;
+  uint64_t failed = 0;
+};
+
+void print_stats(const Counts& counts, const PipelineStatistics& sums, int threads,
+                 double load_seconds, double run_seconds) {
+  std::cerr << nlohmann::ordered_json{{"rows", counts.rows},
+                                      {"failed_rows", counts.failed},
+                                      {"tokens", sums.tokens},
+                                      {"threads", threads},
+                                      {"load_seconds", load_seconds},
+                                      {"run_seconds", run_seconds},
+                                      {"tokenize_seconds", sums.tokenize_seconds},
+                                      {"model_seconds", sums.model_seconds}}
+                   .dump()
+            << std::endl;
+}
+
+// Reads, runs and writes chunk by chunk. False when nobody reads the results any more.
+bool run_all(const Options& options, const FeatureExtraction& pipeline, RowReader& reader,
+             const std::stop_token& stop, Counts& counts) {
+  const JsonStyle style = options.format == "hf" ? JsonStyle::kPlain : JsonStyle::kGo;
+  RowWriter writer(options.output);
+  ProgressLine progress;
+  std::vector<Row> rows;
+  std::string lines;
+  for (bool more = true; more && !stop.stop_requested();) {
+    rows.clear();
+    while (rows.size() < static_cast<size_t>(options.batch_size)) {
+      const auto line = reader.next();
+      more = line.has_value();
+      if (!more) break;
+      Row& row = rows.emplace_back();
+      row.place = reader.place();
+      parse(*line, row);
+    }
+    embed(pipeline, rows, style, stop);
+    lines.clear();
+    for (const Row& row : rows) {
+      append_line(lines, row, style);
+      ++counts.rows;
+      if (row.error.empty()) continue;
+      if (counts.failed++ == 0) {
+        std::cerr << "hugot: " << row.place.file << ":" << row.place.line << ": " << row.error
+                  << std::endl;
+      }
+    }
+    if (!writer.write(lines)) return false;
+    progress.update(counts.rows, reader.bytes_read(), reader.total_bytes());
+  }
+  return true;
+}
+
+int run(const Options& options) {
+  check(options);
+  const InterruptGuard interrupt;
+  RowReader reader(options.input, interrupt.descriptor());
+  const auto start = std::chrono::steady_clock::now();
+  const auto seconds = [](auto from, auto to) {
+    return std::chrono::duration<double>(to - from).count();
+  };
+  Session session({.threads = options.threads});
+  const FeatureExtraction pipeline = load(options, session);
+  const auto loaded = std::chrono::steady_clock::now();
+
+  Counts counts;
+  bool reader_gone = false;
+  try {
+    reader_gone = !run_all(options, pipeline, reader, interrupt.token(), counts);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kCancelled) throw;
+  }
+  if (options.stats) {
+    print_stats(counts, pipeline.statistics(), session.threads(), seconds(start, loaded),
+                seconds(loaded, std::chrono::steady_clock::now()));
+  }
+  if (interrupt.token().stop_requested()) {
+    std::cerr << "hugot: interrupted after " << counts.rows << " rows" << std::endl;
+    return kInterrupted;
+  }
+  if (counts.failed > 1) {
+    std::cerr << "hugot: " << counts.failed << " of " << counts.rows
+              << " rows failed; each has its \"error\"" << std::endl;
+  }
+  return counts.failed > 0 || reader_gone ? kSomeFailed : kDone;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Action& action) {
+  CLI::App* command = nullptr;
+  Options& options = add_command<Options>(
+      app, action, "run", "Run a pipeline over JSONL rows; each comes back with \"output\" added",
+      run, command);
+  const auto option = [&](std::string_view names, auto& value, const std::string& text) {
+    return command->add_option(both_spellings(names), value, text);
+  };
+  option("--model,-p", options.model, "model directory, or the name of one below --model-folder")
+      ->required();
+  option("--type,-t", options.type, "pipeline: featureExtraction")->required();
+  option("--input,-i", options.input, "a .jsonl file or a folder of them; without: standard input");
+  option("--output,-o", options.output, "folder for result_0.jsonl; without: standard output");
+  option("--batch-size,-b", options.batch_size, "rows that are read and run together")
+      ->check(CLI::Range(1, 1 << 24))
+      ->capture_default_str();
+  option("--onnx-filename,-n", options.onnx_filename, "graph, relative to the model directory");
+  option("--model-folder,-f", options.model_folder,
+         "where names are looked up (default: ~/hugot/models, ~/hugot)");
+  option("--device", options.device, "cpu")->capture_default_str();
+  option("--threads", options.threads, "0: all processors")->check(CLI::Range(0, 4096));
+  option("--max-length", options.max_length, "tokens a text is cut to (default: the model's limit)")
+      ->check(CLI::Range(1, 1 << 30));
+  option("--precision", options.precision, "fp32")
+      ->check(CLI::IsMember({"fp32", "bf16", "int8"}))
+      ->capture_default_str();
+  command->add_flag("--resume", options.resume, "go on after an earlier run");
+  command->add_flag("--stats", options.stats, "counters as JSON on standard error");
+  option("--format", options.format, "spelling of the results: hugot or hf")
+      ->check(CLI::IsMember({"hugot", "hf"}))
+      ->capture_default_str();
+
+  const char* group = "featureExtraction";
+  command->add_flag("--normalize", options.normalize, "vectors of length 1")->group(group);
+  option("--pooling", options.pooling,
+         "mean, cls, max, last, mean-sqrt-len or weighted-mean (default: the model's own)")
+      ->group(group);
+  option("--truncate-dim", options.truncate_dim, "only the first N elements")
+      ->check(CLI::Range(1, 1 << 30))
+      ->group(group);
+  option("--prompt-name", options.prompt_name, "a prompt of config_sentence_transformers.json")
+      ->group(group);
+  option("--output-name", options.output_name, "graph output (default: chosen from the model)")
+      ->group(group);
+}
+
+}  // namespace hugot::tools

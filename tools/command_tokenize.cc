@@ -1,0 +1,223 @@
+// hugot tokenize: texts to token ids and back, row by row.
+#include <iostream>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "models/model_directory.h"
+#include "tokenizer/tokenizer.h"
+#include "tools/command.h"
+#include "tools/json_row.h"
+#include "tools/json_text.h"
+#include "tools/row_stream.h"
+
+namespace hugot::tools {
+namespace {
+
+struct Options {
+  std::string model;
+  std::string model_folder;
+  std::string input;
+  bool no_special_tokens = false;
+  int64_t max_length = 0;
+  int64_t stride = 0;
+  std::string truncation = "longest_first";
+  std::string truncation_side = "right";
+  std::string offsets = "codepoints";
+  bool decode = false;
+  bool skip_special_tokens = false;
+  int threads = 0;
+};
+
+constexpr size_t kRowsPerChunk = 1024;
+constexpr int64_t kGrain = 16;
+
+Tokenizer load(const Options& options) {
+  const auto path = find_model(options.model, options.model_folder);
+  if (std::filesystem::is_directory(path)) {
+    return Tokenizer::from_file(ModelDirectory::read(path).tokenizer_file());
+  }
+  return Tokenizer::from_file(path);
+}
+
+EncodeOptions encode_options(const Options& options) {
+  EncodeOptions encode;
+  encode.add_special_tokens = !options.no_special_tokens;
+  encode.unit = options.offsets == "bytes" ? OffsetUnit::kBytes : OffsetUnit::kCodePoints;
+  require(options.stride == 0 || options.max_length > 0, ErrorCode::kInvalidArgument,
+          "--stride needs --max-length");
+  if (options.max_length > 0) {
+    Truncation& truncation = encode.truncation.emplace();
+    truncation.max_length = static_cast<size_t>(options.max_length);
+    truncation.stride = static_cast<size_t>(options.stride);
+    truncation.side = options.truncation_side == "left" ? Side::kLeft : Side::kRight;
+    truncation.strategy = options.truncation == "only_first" ? Truncation::Strategy::kOnlyFirst
+                          : options.truncation == "only_second"
+                              ? Truncation::Strategy::kOnlySecond
+                              : Truncation::Strategy::kLongestFirst;
+    encode.overflowing = true;
+  }
+  return encode;
+}
+
+// "key":[..] with what `append` writes for each element.
+template <class List, class Append>
+void append_list(std::string& out, std::string_view key, const List& list, const Append& append) {
+  out += '"';
+  out += key;
+  out += "\":[";
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (i > 0) out += ',';
+    append(list[i]);
+  }
+  out += ']';
+}
+
+// The members of an encoding, without braces.
+void append_encoding(std::string& out, const Encoding& encoding) {
+  const auto number = [&](auto value) { out += std::to_string(value); };
+  append_list(out, "ids", encoding.ids, number);
+  out += ',';
+  append_list(out, "tokens", encoding.tokens,
+              [&](const std::string& token) { append_string(out, token, JsonStyle::kPlain); });
+  out += ',';
+  append_list(out, "offsets", encoding.offsets, [&](const Span& span) {
+    out += '[' + std::to_string(span.begin) + ',' + std::to_string(span.end) + ']';
+  });
+  out += ',';
+  append_list(out, "type_ids", encoding.type_ids, number);
+  out += ',';
+  append_list(out, "attention_mask", encoding.attention_mask, number);
+  out += ',';
+  append_list(out, "special_tokens_mask", encoding.special_tokens_mask, number);
+  out += ',';
+  append_list(out, "word_ids", encoding.word_ids,
+              [&](int32_t word) { out += word < 0 ? "null" : std::to_string(word); });
+}
+
+std::string encode(const JsonRow& row, const Tokenizer& tokenizer, const EncodeOptions& options) {
+  const std::string text = row.text("input");
+  const Encoding encoding = row.has("pair") ? tokenizer.encode(text, row.text("pair"), options)
+                                            : tokenizer.encode(text, options);
+  std::string out;
+  append_encoding(out, encoding);
+  out += ',';
+  append_list(out, "overflowing", encoding.overflowing, [&](const Encoding& window) {
+    out += '{';
+    append_encoding(out, window);
+    out += '}';
+  });
+  return row.with(out, {"ids", "tokens", "offsets", "type_ids", "attention_mask",
+                        "special_tokens_mask", "word_ids", "overflowing", "error"});
+}
+
+std::string decode(const JsonRow& row, const Tokenizer& tokenizer, bool skip_special_tokens) {
+  std::vector<int32_t> ids;
+  for (const auto& id : row.at("ids")) {
+    const bool fits = id.is_number_integer() && id >= 0 && id <= INT32_MAX;
+    require(fits, ErrorCode::kInvalidData, "\"ids\" has to be a list of token ids");
+    ids.push_back(id.get<int32_t>());
+  }
+  std::string out = "\"text\":";
+  append_string(out, tokenizer.decode(ids, skip_special_tokens), JsonStyle::kPlain);
+  return row.with(out, {"text", "error"});
+}
+
+struct Row {
+  std::string line;
+  RowPlace place;
+  std::string output;  // the line to write
+  bool failed = false;
+};
+
+void process(Row& row, const Tokenizer& tokenizer, const EncodeOptions& encode_options,
+             const Options& options) {
+  std::optional<JsonRow> json;
+  try {
+    json.emplace(row.line);
+    row.output = options.decode ? decode(*json, tokenizer, options.skip_special_tokens)
+                                : encode(*json, tokenizer, encode_options);
+  } catch (const Error& error) {
+    row.failed = true;
+    std::string member = "\"error\":";
+    append_string(member, error.what(), JsonStyle::kPlain);
+    row.output = json ? json->with(member, {"error"})
+                      : '{' + member + ",\"line\":" + std::to_string(row.place.line) + '}';
+  }
+  row.output += '\n';
+}
+
+int tokenize(const Options& options) {
+  const InterruptGuard interrupt;
+  RowReader reader(options.input, interrupt.descriptor());
+  const Tokenizer tokenizer = load(options);
+  const EncodeOptions encode = encode_options(options);
+  ThreadPool pool(options.threads);
+  RowWriter writer({});
+  std::vector<Row> rows;
+  uint64_t failed = 0;
+  for (bool more = true; more && !interrupt.token().stop_requested();) {
+    rows.clear();
+    while (rows.size() < kRowsPerChunk) {
+      auto line = reader.next();
+      more = line.has_value();
+      if (!more) break;
+      rows.push_back({std::move(*line), reader.place(), {}});
+    }
+    pool.parallel_for(static_cast<int64_t>(rows.size()), kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        process(rows[static_cast<size_t>(i)], tokenizer, encode, options);
+      }
+    });
+    std::string lines;
+    for (const Row& row : rows) {
+      lines += row.output;
+      if (row.failed) ++failed;
+    }
+    if (!writer.write(lines)) return kSomeFailed;
+  }
+  if (failed > 0) {
+    std::cerr << "hugot: " << failed << " rows failed; each has its \"error\"" << std::endl;
+  }
+  if (interrupt.token().stop_requested()) return kInterrupted;
+  return failed > 0 ? kSomeFailed : kDone;
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app, Action& action) {
+  CLI::App* command = nullptr;
+  Options& options =
+      add_command<Options>(app, action, "tokenize",
+                           "Token ids of JSONL rows {\"input\"[, \"pair\"]}, or texts of rows "
+                           "{\"ids\"} with --decode",
+                           tokenize, command);
+  const auto option = [&](std::string_view names, auto& value, const std::string& text) {
+    return command->add_option(both_spellings(names), value, text);
+  };
+  const auto flag = [&](std::string_view names, bool& value, const std::string& text) {
+    return command->add_flag(both_spellings(names), value, text);
+  };
+  option("--model", options.model, "model directory, its name, or a tokenizer.json")->required();
+  option("--model-folder", options.model_folder, "where names are looked up");
+  option("--input", options.input, "a .jsonl file or a folder of them; without: standard input");
+  flag("--no-special-tokens", options.no_special_tokens, "only the tokens of the text");
+  option("--max-length", options.max_length, "cut to so many tokens, special ones included")
+      ->check(CLI::Range(1, 1 << 30));
+  option("--stride", options.stride, "tokens that consecutive windows share")
+      ->check(CLI::Range(0, 1 << 30));
+  option("--truncation", options.truncation, "which text of a pair is cut")
+      ->check(CLI::IsMember({"longest_first", "only_first", "only_second"}))
+      ->capture_default_str();
+  option("--truncation-side", options.truncation_side, "the end that is cut")
+      ->check(CLI::IsMember({"right", "left"}))
+      ->capture_default_str();
+  option("--offsets", options.offsets, "unit of offsets")
+      ->check(CLI::IsMember({"codepoints", "bytes"}))
+      ->capture_default_str();
+  flag("--decode", options.decode, "ids to text");
+  flag("--skip-special-tokens", options.skip_special_tokens,
+       "leave special tokens out of the text");
+  option("--threads", options.threads, "0: all processors")->check(CLI::Range(0, 4096));
+}
+
+}  // namespace hugot::tools

@@ -1,0 +1,76 @@
+#include "tools/compare.h"
+
+#include <cmath>
+#include <complex>
+
+#include "base/error.h"
+
+namespace hugot::tools {
+namespace {
+
+bool close(double got, double want, const Tolerance& tolerance) {
+  if (std::isnan(want) || std::isnan(got)) return std::isnan(want) && std::isnan(got);
+  if (std::isinf(want) || std::isinf(got)) return want == got;
+  return std::abs(got - want) <= tolerance.absolute + tolerance.relative * std::abs(want);
+}
+
+template <class T>
+bool close(const std::complex<T>& got, const std::complex<T>& want, const Tolerance& tolerance) {
+  return close(double{got.real()}, double{want.real()}, tolerance) &&
+         close(double{got.imag()}, double{want.imag()}, tolerance);
+}
+
+// Compares after converting elements of type T to Wide.
+template <class T, class Wide>
+std::string compare(const Tensor& got, const Tensor& want, const Tolerance& tolerance) {
+  const T* a = got.data<T>();
+  const T* b = want.data<T>();
+  int64_t wrong = 0;
+  int64_t first = -1;
+  for (int64_t i = 0; i < want.size(); ++i) {
+    if (close(static_cast<Wide>(a[i]), static_cast<Wide>(b[i]), tolerance)) continue;
+    if (wrong++ == 0) first = i;
+  }
+  if (wrong == 0) return {};
+  return str(wrong, " of ", want.size(), " elements differ, first element ", first, ": got ",
+             static_cast<Wide>(a[first]), ", expected ", static_cast<Wide>(b[first]));
+}
+
+std::string compare_strings(const Tensor& got, const Tensor& want) {
+  const auto a = got.values<std::string>();
+  const auto b = want.values<std::string>();
+  for (size_t i = 0; i < b.size(); ++i) {
+    if (a[i] != b[i]) {
+      return str("element ", i, " differs: got '", a[i], "', expected '", b[i], "'");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string difference(const Tensor& got, const Tensor& want, const Tolerance& tolerance) {
+  if (got.dtype() != want.dtype() || !(got.shape() == want.shape())) {
+    return str("got ", describe(got), ", expected ", describe(want));
+  }
+  switch (want.dtype()) {
+    case DType::kFloat32:
+      return compare<float, double>(got, want, tolerance);
+    case DType::kFloat64:
+      return compare<double, double>(got, want, tolerance);
+    case DType::kFloat16:
+      return compare<Float16, float>(got, want, tolerance);
+    case DType::kBFloat16:
+      return compare<BFloat16, float>(got, want, tolerance);
+    case DType::kComplex64:
+      return compare<std::complex<float>, std::complex<float>>(got, want, tolerance);
+    case DType::kComplex128:
+      return compare<std::complex<double>, std::complex<double>>(got, want, tolerance);
+    case DType::kString:
+      return compare_strings(got, want);
+    default:
+      return identical(got, want) ? std::string() : "elements of " + describe(want) + " differ";
+  }
+}
+
+}  // namespace hugot::tools

@@ -1,0 +1,29 @@
+// Loading a graph for exact mode.
+#ifndef HUGOT_TOOLS_EXACT_H_
+#define HUGOT_TOOLS_EXACT_H_
+
+#include <filesystem>
+#include <memory>
+
+#include "graph/exec/executor.h"
+#include "graph/passes/passes.h"
+#include "kernels/registry.h"
+#include "onnx/loader.h"
+
+namespace hugot::tools {
+
+// The graph of `file` ready to run, rewritten only where every bit stays. `ops` must outlive it.
+inline std::shared_ptr<const Plan> load_exact(const std::filesystem::path& file,
+                                              const OpRegistry& ops) {
+  Graph graph = load_model(file, ops).graph;
+  return with_context([&] { return file.string(); },
+                      [&] {
+                        PassContext context{ops};
+                        optimize_exact(graph, context);
+                        return Plan::compile(std::move(graph));
+                      });
+}
+
+}  // namespace hugot::tools
+
+#endif  // HUGOT_TOOLS_EXACT_H_

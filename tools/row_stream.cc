@@ -1,0 +1,211 @@
+#include "tools/row_stream.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace hugot::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kReadSize = 1 << 16;
+
+[[noreturn]] void fail_io(const std::string& what, const std::string& path) {
+  const int error = errno;
+  fail(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, what, " ", path, ": ",
+       std::strerror(error));
+}
+
+sigset_t handled_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGUSR1);  // the guard's own: ends its thread
+  return set;
+}
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::vector<fs::path> jsonl_files(const fs::path& input) {
+  require(fs::exists(input), ErrorCode::kNotFound, "no such file or directory: ", input.string());
+  if (!fs::is_directory(input)) return {input};
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(input)) {
+    if (entry.is_regular_file() && entry.path().extension() == ".jsonl") {
+      files.push_back(entry.path());
+    }
+  }
+  require(!files.empty(), ErrorCode::kNotFound, "no .jsonl file below ", input.string());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace
+
+InterruptGuard::InterruptGuard() : event_(eventfd(0, EFD_CLOEXEC)) {
+  if (event_ < 0) fail_io("cannot make", "an event descriptor");
+  const sigset_t signals = handled_signals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  watcher_ = std::thread([this, signals] {
+    for (int seen = 0;; ++seen) {
+      int signal = 0;
+      sigwait(&signals, &signal);
+      if (signal == SIGUSR1) return;
+      if (seen > 0) _exit(128 + signal);
+      source_.request_stop();
+      const uint64_t one = 1;
+      [[maybe_unused]] const auto written = ::write(event_, &one, sizeof(one));
+    }
+  });
+}
+
+InterruptGuard::~InterruptGuard() {
+  pthread_kill(watcher_.native_handle(), SIGUSR1);
+  watcher_.join();
+  close(event_);
+}
+
+RowReader::RowReader(const fs::path& input, int interrupt) : interrupt_(interrupt) {
+  if (input.empty()) {
+    standard_input_ = true;
+    descriptor_ = STDIN_FILENO;
+    place_.file = "standard input";
+    return;
+  }
+  files_ = jsonl_files(input);
+  for (const auto& file : files_) {
+    if (fs::is_regular_file(file)) total_bytes_ += fs::file_size(file);
+  }
+  open_next();  // so that a file that cannot be read is found before any model is loaded
+}
+
+RowReader::~RowReader() {
+  if (descriptor_ >= 0 && !standard_input_) close(descriptor_);
+}
+
+bool RowReader::open_next() {
+  if (descriptor_ >= 0 && !standard_input_) close(descriptor_);
+  descriptor_ = -1;
+  if (next_file_ == files_.size()) return false;
+  place_ = {files_[next_file_++].string(), 0};
+  descriptor_ = open(place_.file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor_ < 0) fail_io("cannot open", place_.file);
+  return true;
+}
+
+// Appends input to the buffer; false at the end of the current file or after an interrupt.
+bool RowReader::fill() {
+  if (descriptor_ < 0) return false;
+  buffer_.erase(0, position_);
+  position_ = 0;
+  const size_t old = buffer_.size();
+  while (true) {
+    std::array<pollfd, 2> waiting = {{{descriptor_, POLLIN, 0}, {interrupt_, POLLIN, 0}}};
+    if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) {
+      fail_io("cannot read", place_.file);
+    }
+    if (waiting[1].revents != 0) {
+      buffer_.clear();
+      return false;
+    }
+    if (waiting[0].revents == 0) continue;
+    buffer_.resize(old + kReadSize);
+    const ssize_t got = read(descriptor_, buffer_.data() + old, kReadSize);
+    buffer_.resize(old + static_cast<size_t>(std::max<ssize_t>(got, 0)));
+    if (got >= 0) return got > 0;
+    if (errno != EINTR) fail_io("cannot read", place_.file);
+  }
+}
+
+std::optional<std::string> RowReader::next() {
+  size_t searched = position_;
+  while (true) {
+    const size_t end = buffer_.find('\n', searched);
+    std::string line;
+    if (end != std::string::npos) {
+      line = buffer_.substr(position_, end - position_);
+      bytes_read_ += line.size() + 1;
+      position_ = end + 1;
+    } else {
+      searched = buffer_.size() - position_;  // fill() moves what is left to the front
+      if (fill()) continue;
+      line = std::move(buffer_);
+      bytes_read_ += line.size();
+      buffer_.clear();
+      position_ = 0;
+      if (line.empty() && (standard_input_ || !open_next())) return std::nullopt;
+    }
+    searched = position_;
+    if (line.empty() && end == std::string::npos) continue;
+    ++place_.line;
+    if (line.find_first_not_of(" \t\r") != std::string::npos) return line;
+  }
+}
+
+RowWriter::RowWriter(const fs::path& folder) {
+  if (folder.empty()) return;
+  name_ = (folder / "result_0.jsonl").string();
+  std::error_code error;
+  fs::create_directories(folder, error);
+  require(!error, ErrorCode::kIo, "cannot make folder ", folder.string(), ": ", error.message());
+  descriptor_ = open(name_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) fail_io("cannot write", name_);
+}
+
+RowWriter::~RowWriter() {
+  if (descriptor_ > STDERR_FILENO) close(descriptor_);
+}
+
+bool RowWriter::write(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t done = ::write(descriptor_, text.data(), text.size());
+    if (done >= 0) {
+      text.remove_prefix(static_cast<size_t>(done));
+    } else if (errno == EPIPE) {
+      return false;
+    } else if (errno != EINTR) {
+      fail_io("cannot write", name_);
+    }
+  }
+  return true;
+}
+
+ProgressLine::ProgressLine() : enabled_(isatty(STDERR_FILENO) != 0), start_(now()) {}
+
+ProgressLine::~ProgressLine() {
+  if (enabled_ && last_ > 0) std::fputs("\r\x1b[K", stderr);
+}
+
+void ProgressLine::update(uint64_t rows, uint64_t bytes_read, uint64_t total_bytes) {
+  constexpr double kInterval = 0.2;  // seconds between two updates
+  const double time = now();
+  if (!enabled_ || time - last_ < kInterval) return;
+  last_ = time;
+  const double elapsed = std::max(1e-9, time - start_);
+  const double speed = static_cast<double>(rows) / elapsed;
+  std::fprintf(stderr, "\r\x1b[K%llu rows, %.1f rows/s", static_cast<unsigned long long>(rows),
+               speed);
+  if (total_bytes > 0 && bytes_read > 0) {
+    const double share = static_cast<double>(bytes_read) / static_cast<double>(total_bytes);
+    std::fprintf(stderr, ", %.0f%%, %.0f s left", 100 * share, elapsed * (1 / share - 1));
+  }
+  std::fflush(stderr);
+}
+
+}  // namespace hugot::tools

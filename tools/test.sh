@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# Sets up and builds like quickstart.sh, then runs every test. The last line is
+# `N passed, N failed[, N skipped]`; the exit code is 0 when nothing failed.
+#
+#   test.sh           everything
+#   test.sh --quick   the release build and its suites only
+. "$(dirname "$0")/setup.sh"
+
+QUICK=${1:-}
+SHARED=$ROOT/../shared
+COUNTS=$BUILD/test-counts
+LOGS=$BUILD/test-logs
+START=$SECONDS
+
+# -- counting
+
+# suite NAME COMMAND..: runs a test program. Its counts are the last line of the form
+# `N passed, N failed[, N skipped]` or doctest's summary; a program that dies without one, or fails
+# without saying so, is one failure.
+suite() {
+  local name=$1 log=$LOGS/$1.log code=0 passed failed skipped line begin=$SECONDS
+  shift
+  "$@" >"$log" 2>&1 || code=$?
+  line=$(sed -nE 's/^\[doctest\] test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) failed.*/\1 passed, \2 failed/p
+    /^[0-9]+ passed, [0-9]+ failed/p' "$log" | tail -n 1)
+  read -r passed failed skipped < <(sed -E 's/[^0-9]+/ /g' <<<"$line") || true
+  passed=${passed:-0} failed=${failed:-0} skipped=${skipped:-0}
+  if [ -z "$line" ] || { [ "$code" != 0 ] && [ "$failed" = 0 ]; }; then
+    failed=$((failed + 1))
+  fi
+  echo "$passed $failed $skipped" >"$COUNTS/$name"
+  printf '%-28s %6d passed %4d failed %5d skipped  %4d s\n' "$name" "$passed" "$failed" "$skipped" \
+    $((SECONDS - begin))
+  if [ "$failed" != 0 ]; then
+    grep -E '^FAIL|ERROR|error:|FAILED|differs|Error|exit code' "$log" | head -n 20 || tail -n 20 "$log"
+  fi
+}
+
+# skip NAME REASON: one skipped case.
+skip() {
+  echo "0 0 1" >"$COUNTS/$1"
+  printf '%-28s skipped: %s\n' "$1" "$2"
+}
+
+total() {
+  cat "$COUNTS"/* | awk '{p += $1; f += $2; s += $3}
+    END {printf "%d passed, %d failed", p, f; if (s) printf ", %d skipped", s; print ""; exit f > 0 || p == 0}'
+}
+
+# compiles NAME COMMAND..: a build is a case of its own.
+compiles() {
+  local name=$1
+  shift
+  suite "$name" bash -c '"$@" && echo "1 passed, 0 failed" || { echo "FAIL build"; exit 1; }' _ "$@"
+}
+export -f build_in say
+export ROOT
+
+# -- suites
+
+doctest_suites() {  # FOLDER PREFIX SUITES..
+  local folder=$1 prefix=$2 name
+  shift 2
+  for name in "$@"; do
+    if [ -x "$folder/tests/test_$name" ]; then
+      suite "$prefix$name" "$folder/tests/test_$name"
+    fi
+  done
+}
+
+# The kernels once more for every instruction set that this machine has.
+isa_suites() {
+  local isa flag
+  for isa in scalar:fpu sse4:sse4_2 avx2:avx2 avx512:avx512vl; do
+    flag=${isa#*:} isa=${isa%:*}
+    if grep -qwm1 "$flag" /proc/cpuinfo; then
+      HUGOT_ISA=$isa suite "kernels-$isa" "$BUILD/tests/test_kernels"
+    else
+      skip "kernels-$isa" "this processor does not have it"
+    fi
+  done
+}
+
+conformance() {
+  local data archive name
+  data=$("$BUILD/venv/bin/python" -c \
+    'import onnx, pathlib; print(pathlib.Path(onnx.__file__).parent / "backend/test/data/node")')
+  suite onnx-node-wheel python3 tools/onnx_suite.py "$BUILD/hugot" "$data"
+  for name in onnx-node-latest onnx-simple-and-pytorch-operator; do
+    archive=$SHARED/data/onnx/$name.tar.xz
+    if [ -f "$archive" ]; then
+      mkdir -p "$BUILD/test-data/$name"
+      tar -xJf "$archive" -C "$BUILD/test-data/$name"
+      suite "$name" python3 tools/onnx_suite.py "$BUILD/hugot" "$BUILD/test-data/$name"
+    else
+      skip "$name" "no shared data"
+    fi
+  done
+}
+
+# Suites of the shared acceptance script: accept PREFIX HUGOT SUITE[:FILTER]..
+accept() {
+  local prefix=$1 command=$2 name
+  shift 2
+  for name in "$@"; do
+    if [ -f "$SHARED/accept/accept.py" ]; then
+      HUGOT_MINILM=$MODEL suite "$prefix$name" "$BUILD/venv/bin/python" "$SHARED/accept/accept.py" \
+        --hugot "$command" --data "$SHARED/data" --suite "$name" --show 20
+    else
+      skip "$prefix$name" "no shared data"
+    fi
+  done
+}
+
+# The programs and commands of README.md and examples/.
+examples() {
+  local a b c
+  a=$("$BUILD/examples/example_embed" "$MODEL")
+  b=$("$BUILD/examples/example_embed_c" "$MODEL")
+  c=$(sed -n '/^```cpp/,/^```/{/^```/d;p}' README.md)
+  echo "$a" && echo "$b"
+  [ "$(wc -l <<<"$a")" = 2 ] && [ "$a" = "$b" ]
+  # The example of the README is the file in examples/.
+  diff <(grep -v '^ *//' examples/embed.cc | sed '/^$/d') <(grep -v '^ *//' <<<"$c" | sed '/^$/d')
+  "$BUILD/hugot" run --model "$MODEL" --type featureExtraction --normalize \
+    --input examples/quickstart.jsonl --output "$BUILD/quickstart"
+  python3 tools/nearest.py "$BUILD/quickstart/result_0.jsonl"
+  python3 tools/coverage.py --check README.md
+}
+
+# -- work
+
+install_packages "${BUILD_PACKAGES[@]}" cmake doctest-dev xz-utils git binutils
+rm -rf "$COUNTS" "$LOGS"
+mkdir -p "$COUNTS" "$LOGS"
+build_in "$BUILD" -- -Dtests=enabled
+get_model
+say "Python packages of the reference suites"
+make_venv "$BUILD/venv" numpy onnx==1.22.0
+
+doctest_suites "$BUILD" "" base graph onnx kernels tokenizer models pipelines
+isa_suites
+suite cli python3 tests/cli_test.py "$BUILD/hugot"
+conformance
+accept "" "$BUILD/hugot" minilm tokenizers embeddings stable graphs
+suite examples bash -ec "$(declare -f examples); BUILD='$BUILD' MODEL='$MODEL'; examples; echo '1 passed, 0 failed'"
+
+if [ "$QUICK" != --quick ]; then
+  install_packages clang-14 clang-format-14
+  suite rules python3 tools/check_rules.py --build "$BUILD"
+
+  compiles build-minimal build_in "$ROOT/build-minimal" hugot -- -Dprofile=minimal
+  suite minimal-cli python3 tests/cli_test.py "$ROOT/build-minimal/hugot"
+  accept minimal- "$ROOT/build-minimal/hugot" minilm
+
+  compiles build-sanitizers build_in "$ROOT/build-sanitizers" -- -Dbuildtype=plain \
+    -Doptimization=1 -Ddebug=true -Db_sanitize=address,undefined -Donednn=disabled -Dtests=enabled
+  export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+  doctest_suites "$ROOT/build-sanitizers" sanitizers- \
+    base graph onnx kernels tokenizer models pipelines
+  suite sanitizers-cli python3 tests/cli_test.py "$ROOT/build-sanitizers/hugot"
+
+  compiles build-clang env CXX=clang++-14 CC=clang-14 bash -c 'build_in "$@"' _ \
+    "$ROOT/build-clang" -- -Dtests=enabled
+  doctest_suites "$ROOT/build-clang" clang- kernels pipelines
+fi
+
+say "$((SECONDS - START)) seconds"
+total
