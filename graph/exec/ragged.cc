@@ -42,15 +42,17 @@ class Instances {
   std::array<std::vector<int64_t>, 3> power_sums_{};  // [p][i] = sum of S_j^p for j < i
 };
 
-// Dims with S = length.
+// The value for S = length.
+int64_t at_length(const Dim& dim, int64_t length) {
+  if (const auto number = dim.number()) return *number;
+  return dim.evaluate([&](std::string_view symbol) {
+    return symbol == kLengthSymbol ? std::optional<int64_t>(length) : std::nullopt;
+  });
+}
+
 Shape shape_at(const Dims& dims, int64_t length) {
   std::array<int64_t, Shape::kMaxRank> result{};
-  for (size_t i = 0; i < dims.size(); ++i) {
-    const auto number = dims[i].number();
-    result[i] = number ? *number : dims[i].evaluate([&](std::string_view symbol) {
-      return symbol == kLengthSymbol ? std::optional<int64_t>(length) : std::nullopt;
-    });
-  }
+  for (size_t i = 0; i < dims.size(); ++i) result[i] = at_length(dims[i], length);
   return Shape(std::span<const int64_t>(result.data(), dims.size()));
 }
 
@@ -62,7 +64,7 @@ class RaggedExecutor::Impl {
       : plan_(std::move(plan)),
         workspace_(plan_->memory_.slot_count),
         data_(plan_->graph_.value_count(), nullptr),
-        input_blocks_(plan_->inputs_.size()),
+        input_blocks_(plan_->graph_.inputs.size()),
         outputs_(plan_->graph_.outputs.size()) {}
 
   void run(std::span<const int64_t> lengths, std::span<const std::span<const int64_t>> tokens,
@@ -85,8 +87,7 @@ class RaggedExecutor::Impl {
 
   void set_instances(std::span<const int64_t> lengths);
   void fill_inputs(std::span<const std::span<const int64_t>> tokens);
-  void fill_input(ValueId id, const RaggedInput& input, std::span<const int64_t> given,
-                  Tensor& block);
+  void fill_input(size_t k, const RaggedInput* input, std::span<const int64_t> given);
   void run_step(const Step& step, Context& context);
 
   // The value's tensor for one instance of its extent.
@@ -97,8 +98,8 @@ class RaggedExecutor::Impl {
 
   std::shared_ptr<const RaggedPlan> plan_;
   Workspace workspace_;
-  std::vector<std::byte*> data_;  // by ValueId: the packed instances
-  std::vector<Tensor> input_blocks_;
+  std::vector<std::byte*> data_;      // by ValueId: the packed instances
+  std::vector<Tensor> input_blocks_;  // by graph input
   std::vector<Tensor> outputs_;
 
   Instances texts_;
@@ -281,28 +282,46 @@ void RaggedExecutor::Impl::set_instances(std::span<const int64_t> lengths) {
   lengths_.assign(std::move(distinct));
 }
 
-void RaggedExecutor::Impl::fill_input(ValueId id, const RaggedInput& input,
-                                      std::span<const int64_t> given, Tensor& block) {
+namespace {
+
+// Writes what an input holds for all its instances. `given` are the numbers of a token input.
+template <class T>
+void write_input(const Fact& fact, const RaggedInput* input, const Instances& over,
+                 std::span<const int64_t> given, int64_t count, T* target) {
+  const auto kind = input != nullptr ? input->kind : RaggedInput::Kind::kUniform;
+  if (kind == RaggedInput::Kind::kTokens) {
+    require(static_cast<int64_t>(given.size()) == count, ErrorCode::kInvalidArgument, "input '",
+            input->name, "' has ", given.size(), " tokens, ", count, " are needed");
+    std::transform(given.begin(), given.end(), target, [](int64_t v) { return static_cast<T>(v); });
+  } else if (kind == RaggedInput::Kind::kPositions) {
+    for (size_t i = 0; i < over.count(); ++i) {
+      for (int64_t k = 0; k < over.length(i); ++k) *target++ = static_cast<T>(input->value + k);
+    }
+  } else if (fact.uniform) {
+    std::fill_n(target, count, *fact.uniform->data<T>());
+  } else {
+    for (size_t i = 0; i < over.count(); ++i) {
+      for (const Dim& dim : *fact.symbolic)
+        *target++ = static_cast<T>(at_length(dim, over.length(i)));
+    }
+  }
+}
+
+}  // namespace
+
+void RaggedExecutor::Impl::fill_input(size_t k, const RaggedInput* input,
+                                      std::span<const int64_t> given) {
+  const ValueId id = plan_->graph_.inputs[k];
+  const Fact& fact = plan_->graph_.fact(id);
   const Instances& over = instances(info(id).extent);
-  const DType dtype = plan_->graph_.fact(id).dtype;
-  const int64_t count = over.tokens();
-  if (block.size() < count || block.dtype() != dtype) block = Tensor(dtype, {count});
+  const int64_t count = over.offset(info(id).coefficients, over.count());
+  Tensor& block = input_blocks_[k];
+  if (!block.defined() || block.size() < count) block = Tensor(fact.dtype, {count});
   data_[static_cast<size_t>(id)] = static_cast<std::byte*>(block.raw());
   const auto fill = [&]<class T>(T* target) {
-    if (input.kind == RaggedInput::Kind::kTokens) {
-      require(static_cast<int64_t>(given.size()) == count, ErrorCode::kInvalidArgument, "input '",
-              input.name, "' has ", given.size(), " tokens, ", count, " are needed");
-      std::transform(given.begin(), given.end(), target,
-                     [](int64_t v) { return static_cast<T>(v); });
-    } else if (input.kind == RaggedInput::Kind::kUniform) {
-      std::fill_n(target, count, static_cast<T>(input.value));
-    } else {
-      for (size_t i = 0; i < over.count(); ++i) {
-        for (int64_t k = 0; k < over.length(i); ++k) *target++ = static_cast<T>(input.value + k);
-      }
-    }
+    write_input(fact, input, over, given, count, target);
   };
-  switch (dtype) {
+  switch (fact.dtype) {
     case DType::kInt64:
       fill(block.data<int64_t>());
       break;
@@ -312,28 +331,35 @@ void RaggedExecutor::Impl::fill_input(ValueId id, const RaggedInput& input,
     case DType::kFloat32:
       fill(block.data<float>());
       break;
+    case DType::kFloat64:
+      fill(block.data<double>());
+      break;
     case DType::kBool:
       fill(block.data<bool>());
       break;
     default:
-      fail(ErrorCode::kUnsupported, "input '", input.name, "' is ", dtype_name(dtype));
+      fail(ErrorCode::kUnsupported, "input '", plan_->graph_.value(id).name, "' is ",
+           dtype_name(fact.dtype));
   }
 }
 
 void RaggedExecutor::Impl::fill_inputs(std::span<const std::span<const int64_t>> tokens) {
-  size_t next = 0;
-  for (size_t k = 0; k < plan_->inputs_.size(); ++k) {
-    const RaggedInput& input = plan_->inputs_[k];
-    const bool given = input.kind == RaggedInput::Kind::kTokens;
-    require(!given || next < tokens.size(), ErrorCode::kInvalidArgument, "input '", input.name,
-            "' is missing");
-    const std::span<const int64_t> numbers = given ? tokens[next++] : std::span<const int64_t>();
-    const ValueId id = plan_->graph_.find(input.name);
-    if (id == kNoValue || std::find(plan_->graph_.inputs.begin(), plan_->graph_.inputs.end(), id) ==
-                              plan_->graph_.inputs.end()) {
-      continue;  // the graph does without it
+  const Graph& graph = plan_->graph_;
+  for (size_t k = 0; k < graph.inputs.size(); ++k) {
+    const std::string& name = graph.value(graph.inputs[k]).name;
+    const RaggedInput* input = nullptr;
+    size_t given = 0;  // how many token inputs come before this one
+    for (const RaggedInput& candidate : plan_->inputs_) {
+      if (candidate.name == name) {
+        input = &candidate;
+        break;
+      }
+      if (candidate.kind == RaggedInput::Kind::kTokens) ++given;
     }
-    fill_input(id, input, numbers, input_blocks_[k]);
+    const bool is_given = input != nullptr && input->kind == RaggedInput::Kind::kTokens;
+    require(!is_given || given < tokens.size(), ErrorCode::kInvalidArgument, "input '", name,
+            "' is missing");
+    fill_input(k, input, is_given ? tokens[given] : std::span<const int64_t>());
   }
 }
 

@@ -21,7 +21,8 @@ namespace hugot {
 // The symbol that stands for a text's number of tokens.
 inline constexpr std::string_view kLengthSymbol = "S";
 
-// What an input of the graph holds in ragged mode.
+// What an input of the graph holds in ragged mode. Inputs that passes added are not listed: their
+// facts tell their contents for every length.
 struct RaggedInput {
   enum class Kind {
     kTokens,     // a number per token, given for every text

@@ -102,11 +102,12 @@ void RaggedPlan::classify() {
     const auto input = std::find_if(inputs_.begin(), inputs_.end(), [&](const RaggedInput& i) {
       return i.name == g.value(id).name;
     });
-    require(input != inputs_.end(), ErrorCode::kUnsupported, "input '", g.value(id).name,
-            "' is unknown");
+    const Fact& fact = g.fact(id);
+    require(input != inputs_.end() || fact.uniform || fact.symbolic, ErrorCode::kUnsupported,
+            "input '", g.value(id).name, "' is unknown");
     describe_layout(id);
-    values_[static_cast<size_t>(id)].extent =
-        input->kind == RaggedInput::Kind::kTokens ? Extent::kText : Extent::kLength;
+    const bool given = input != inputs_.end() && input->kind == RaggedInput::Kind::kTokens;
+    values_[static_cast<size_t>(id)].extent = given ? Extent::kText : Extent::kLength;
   }
   for (NodeId n = 0; n < static_cast<NodeId>(g.node_count()); ++n) {
     const Node& node = g.node(n);

@@ -173,7 +173,11 @@ size_t eliminate_common(Graph& graph, PassContext&) {
     if (node.op == nullptr || !node.op->deterministic) continue;
     std::string key = str(node.domain, '/', node.op_type, '/', node.op->since_version, '/');
     for (const ValueId input : node.inputs) key += str(input, ',');
-    for (const ValueId output : node.outputs) key += output == kNoValue ? '-' : '+';
+    // The shape tells views apart: it is all they have.
+    for (const ValueId output : node.outputs) {
+      const bool shaped = output != kNoValue && graph.fact(output).shape;
+      key += output == kNoValue ? "-" : shaped ? to_string(*graph.fact(output).shape) : "+";
+    }
     key += attribute_key(node.attributes);
     const auto [it, inserted] = seen.emplace(std::move(key), id);
     if (inserted) continue;

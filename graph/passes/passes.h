@@ -41,6 +41,10 @@ size_t fuse_attention(Graph& graph, PassContext& context);
 // hugot.Linear from MatMul or Gemm by a constant, with bias, activation and residual.
 size_t fuse_linear(Graph& graph, PassContext& context);
 
+// Values whose contents follow from the length of the text alone (shapes, masks of single texts)
+// become inputs that the executor fills from their facts; what computed them is swept.
+size_t detach_known(Graph& graph, PassContext& context);
+
 // Turns a loaded graph into the function of one text: inputs get batch 1, length S and what
 // `inputs` says about their contents; everything inferred before is forgotten. Only `outputs`
 // (indices into graph.outputs) stay. Throws kUnsupported when an input is unknown or has no free

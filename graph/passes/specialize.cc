@@ -39,7 +39,39 @@ void specialize_input(Value& input, std::span<const RaggedInput> inputs) {
   input.fact = std::move(fact);
 }
 
+// True when a fact tells every element for a given length.
+bool tells_contents(const Fact& fact) {
+  if (!known_for_text(fact) || fact.dtype == DType::kString) return false;
+  if (fact.uniform) return true;
+  if (fact.dtype != DType::kInt64 && fact.dtype != DType::kInt32) return false;
+  return fact.symbolic && fact.fixed_shape() &&
+         std::all_of(fact.symbolic->begin(), fact.symbolic->end(),
+                     [](const Dim& dim) { return !dim.coefficients(kLengthSymbol).empty(); });
+}
+
 }  // namespace
+
+size_t detach_known(Graph& graph, PassContext&) {
+  size_t changes = 0;
+  for (const NodeId id : graph.order()) {
+    const std::vector<ValueId> outputs = graph.node(id).outputs;
+    const bool known = std::all_of(outputs.begin(), outputs.end(), [&](ValueId output) {
+      const bool result =
+          std::find(graph.outputs.begin(), graph.outputs.end(), output) != graph.outputs.end();
+      return output == kNoValue || (!result && tells_contents(graph.fact(output)));
+    });
+    if (!known) continue;
+    graph.remove_node(id);
+    for (const ValueId output : outputs) {
+      if (output != kNoValue) graph.inputs.push_back(output);
+    }
+    ++changes;
+  }
+  graph.remove_dead();
+  const auto readers = graph.readers();
+  std::erase_if(graph.inputs, [&](ValueId id) { return readers[static_cast<size_t>(id)].empty(); });
+  return changes;
+}
 
 void specialize(Graph& graph, std::span<const RaggedInput> inputs, std::span<const int> outputs) {
   std::vector<ValueId> kept;
@@ -101,6 +133,7 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
   settle();
   for (const Named& named : kFusions) apply(named);
   settle();
+  apply({"detach_known", detach_known});
 }
 
 }  // namespace hugot
