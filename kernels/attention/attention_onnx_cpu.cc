@@ -39,10 +39,10 @@ struct Problem {
   int64_t offset(int64_t b) const { return nonpad != nullptr ? nonpad[b] - queries : past; }
 
   bool visible(int64_t b, int64_t i, int64_t j) const {
-    const int64_t position = offset(b) + i;
-    return !(nonpad != nullptr && j >= nonpad[b]) && !(causal && j > position) &&
-           !(window_left >= 0 && j < position - window_left) &&
-           !(window_right >= 0 && j > position + window_right);
+    const int64_t ahead = j - (offset(b) + i);  // of the query's own position
+    return !(nonpad != nullptr && j >= nonpad[b]) && !(causal && ahead > 0) &&
+           !(window_left >= 0 && -ahead > window_left) &&
+           !(window_right >= 0 && ahead > window_right);
   }
 };
 
@@ -144,6 +144,8 @@ Problem problem_of(const KernelContext& ctx) {
   p.causal = node.get<int64_t>("is_causal", 0) != 0;
   p.window_left = node.get<int64_t>("left_window_size", -1);
   p.window_right = node.get<int64_t>("right_window_size", -1);
+  require(p.window_left >= -1 && p.window_right >= -1, ErrorCode::kInvalidArgument,
+          "a window size is below -1");
   p.qk_mode = node.get<int64_t>("qk_matmul_output_mode", 0);
   require(p.qk_mode >= 0 && p.qk_mode <= 3, ErrorCode::kUnsupported, "qk_matmul_output_mode ",
           p.qk_mode, " is not supported");

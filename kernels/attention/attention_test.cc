@@ -22,13 +22,17 @@ struct Heads {
   bool causal = false;
 
   Attributes attributes() const {
-    return {{"num_heads", heads}, {"kv_num_heads", kv_heads}, {"scale", scale}, {"causal", int64_t{causal}}};
+    return {{"num_heads", heads},
+            {"kv_num_heads", kv_heads},
+            {"scale", scale},
+            {"causal", int64_t{causal}}};
   }
 };
 
 // softmax(scale Q K^T + bias) V in float64; Q [B, S, heads * d] and so on, bias broadcast from
 // [1 or B, 1 or heads, 1 or S, 1 or T] or undefined. A query without keys gives zeros.
-Tensor reference(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias, const Heads& h) {
+Tensor reference(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
+                 const Heads& h) {
   const int64_t batch = q.shape()[0], queries = q.shape()[1], keys = k.shape()[1];
   const int64_t d = q.shape()[2] / h.heads, dv = v.shape()[2] / h.kv_heads;
   Tensor y(DType::kFloat32, {batch, queries, h.heads * dv});
@@ -43,7 +47,8 @@ Tensor reference(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
         double sum = 0;
         for (int64_t j = 0; j < keys; ++j) {
           double score = 0;
-          for (int64_t x = 0; x < d; ++x) score += at(q, b, i, head * d + x) * at(k, b, j, group * d + x);
+          for (int64_t x = 0; x < d; ++x)
+            score += at(q, b, i, head * d + x) * at(k, b, j, group * d + x);
           score *= static_cast<double>(h.scale);
           if (bias.defined()) {
             int64_t place = 0;
@@ -59,8 +64,10 @@ Tensor reference(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
         }
         for (int64_t x = 0; x < dv; ++x) {
           double value = 0;
-          for (int64_t j = 0; j < keys; ++j) value += weights[static_cast<size_t>(j)] * at(v, b, j, group * dv + x);
-          y.data<float>()[(b * queries + i) * h.heads * dv + head * dv + x] = static_cast<float>(sum > 0 ? value / sum : 0);
+          for (int64_t j = 0; j < keys; ++j)
+            value += weights[static_cast<size_t>(j)] * at(v, b, j, group * dv + x);
+          y.data<float>()[(b * queries + i) * h.heads * dv + head * dv + x] =
+              static_cast<float>(sum > 0 ? value / sum : 0);
         }
       }
     }
@@ -71,14 +78,23 @@ Tensor reference(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
 // Runs a node over segments of a joined token axis, as the ragged executor does.
 class SegmentContext final : public KernelContext {
  public:
-  SegmentContext(const Node& node, std::vector<Tensor> inputs, std::vector<int64_t> segments, std::vector<Tensor> biases, ThreadPool* pool)
-      : node_(node), inputs_(std::move(inputs)), segments_(std::move(segments)), biases_(std::move(biases)), pool_(pool) {}
+  SegmentContext(const Node& node, std::vector<Tensor> inputs, std::vector<int64_t> segments,
+                 std::vector<Tensor> biases, ThreadPool* pool)
+      : node_(node),
+        inputs_(std::move(inputs)),
+        segments_(std::move(segments)),
+        biases_(std::move(biases)),
+        pool_(pool) {}
 
   const Node& node() const override { return node_; }
-  bool has_input(int i) const override { return static_cast<size_t>(i) < inputs_.size() && inputs_[static_cast<size_t>(i)].defined(); }
+  bool has_input(int i) const override {
+    return static_cast<size_t>(i) < inputs_.size() && inputs_[static_cast<size_t>(i)].defined();
+  }
   const Tensor& input(int i) const override { return inputs_[static_cast<size_t>(i)]; }
   bool wants_output(int) const override { return true; }
-  Tensor& output(int, DType dtype, const Shape& shape) override { return output_ = Tensor(dtype, shape); }
+  Tensor& output(int, DType dtype, const Shape& shape) override {
+    return output_ = Tensor(dtype, shape);
+  }
   void alias(int, int, const Shape&) override {}
   const Shape* planned_shape(int) const override { return nullptr; }
   std::span<std::byte> scratch(size_t bytes) override {
@@ -125,14 +141,18 @@ Tensor alone(const Node& node, const std::vector<Tensor>& inputs) {
 
 TEST_CASE("fused attention agrees with float64") {
   uint64_t seed = 1;
-  for (const Heads& heads : {Heads{2, 2}, Heads{4, 2}, Heads{3, 1}, Heads{2, 2, 1.0f, true}, Heads{1, 1, 0.1f}}) {
+  for (const Heads& heads :
+       {Heads{2, 2}, Heads{4, 2}, Heads{3, 1}, Heads{2, 2, 1.0f, true}, Heads{1, 1, 0.1f}}) {
     for (const int64_t length : {1, 2, 7, 33, 130}) {
-      for (const auto& bias : std::vector<std::optional<Shape>>{
-               std::nullopt, Shape{1, heads.heads, length, length}, Shape{1, 1, 1, length}, Shape{2, 1, length, 1}}) {
-        const Tensor q = floats({2, length, heads.heads * 16}, ++seed), k = floats({2, length, heads.kv_heads * 16}, ++seed);
+      for (const auto& bias :
+           std::vector<std::optional<Shape>>{std::nullopt, Shape{1, heads.heads, length, length},
+                                             Shape{1, 1, 1, length}, Shape{2, 1, length, 1}}) {
+        const Tensor q = floats({2, length, heads.heads * 16}, ++seed),
+                     k = floats({2, length, heads.kv_heads * 16}, ++seed);
         const Tensor v = floats({2, length, heads.kv_heads * 8}, ++seed);
         const Tensor b = bias ? floats(*bias, ++seed) : Tensor();
-        run_cases({{.name = str(heads.heads, "/", heads.kv_heads, heads.causal ? " causal " : " ", length, " bias ", bias ? bias->to_string() : "none"),
+        run_cases({{.name = str(heads.heads, "/", heads.kv_heads, heads.causal ? " causal " : " ",
+                                length, " bias ", bias ? bias->to_string() : "none"),
                     .op_type = "Attention",
                     .inputs = {q, k, v, b},
                     .attributes = heads.attributes(),
@@ -144,10 +164,30 @@ TEST_CASE("fused attention agrees with float64") {
   }
   const Tensor q = floats({1, 3, 8}, 1), k = floats({1, 5, 8}, 2);
   run_cases({
-      {.name = "more keys than queries", .op_type = "Attention", .inputs = {q, k, k}, .attributes = Heads{2, 2}.attributes(), .expected = {reference(q, k, k, {}, {2, 2})}, .domain = "hugot"},
-      {.name = "heads do not divide", .op_type = "Attention", .inputs = {q, k, k}, .attributes = Heads{3, 3}.attributes(), .domain = "hugot", .error = ErrorCode::kInvalidArgument},
-      {.name = "bias does not fit", .op_type = "Attention", .inputs = {q, k, k, floats({1, 1, 4, 5}, 3)}, .attributes = Heads{2, 2}.attributes(), .domain = "hugot", .error = ErrorCode::kInvalidArgument},
-      {.name = "float64", .op_type = "Attention", .inputs = {random_tensor(DType::kFloat64, {1, 3, 8}, -1, 1, 1), k, k}, .attributes = Heads{2, 2}.attributes(), .domain = "hugot", .error = ErrorCode::kUnsupported},
+      {.name = "more keys than queries",
+       .op_type = "Attention",
+       .inputs = {q, k, k},
+       .attributes = Heads{2, 2}.attributes(),
+       .expected = {reference(q, k, k, {}, {2, 2})},
+       .domain = "hugot"},
+      {.name = "heads do not divide",
+       .op_type = "Attention",
+       .inputs = {q, k, k},
+       .attributes = Heads{3, 3}.attributes(),
+       .domain = "hugot",
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "bias does not fit",
+       .op_type = "Attention",
+       .inputs = {q, k, k, floats({1, 1, 4, 5}, 3)},
+       .attributes = Heads{2, 2}.attributes(),
+       .domain = "hugot",
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "float64",
+       .op_type = "Attention",
+       .inputs = {random_tensor(DType::kFloat64, {1, 3, 8}, -1, 1, 1), k, k},
+       .attributes = Heads{2, 2}.attributes(),
+       .domain = "hugot",
+       .error = ErrorCode::kUnsupported},
   });
 }
 
@@ -165,7 +205,9 @@ TEST_CASE("a segment has the bits of the text alone") {
   for (const Heads& heads : {Heads{4, 4}, Heads{4, 2, 0.2f, true}}) {
     for (const int with_bias : {0, 1, 2}) {  // none, one for all, one per text
       const Node node = fused_node(heads, with_bias > 0 ? 4 : 3);
-      const Tensor q = floats({1, 140, heads.heads * 32}, 1), k = floats({1, 140, heads.kv_heads * 32}, 2), v = floats({1, 140, heads.kv_heads * 32}, 3);
+      const Tensor q = floats({1, 140, heads.heads * 32}, 1),
+                   k = floats({1, 140, heads.kv_heads * 32}, 2),
+                   v = floats({1, 140, heads.kv_heads * 32}, 3);
       std::vector<Tensor> inputs = {q, k, v};
       std::vector<Tensor> biases;
       if (with_bias == 1) inputs.push_back(floats({1, heads.heads, 1, 1}, 4));
@@ -182,7 +224,8 @@ TEST_CASE("a segment has the bits of the text alone") {
         for (size_t s = 0; s + 1 < segments.size(); ++s) {
           const int64_t length = segments[s + 1] - segments[s];
           const auto part = [&](const Tensor& t) {
-            return Tensor(t.dtype(), {1, length, t.shape()[2]}, t.data<float>() + segments[s] * t.shape()[2]);
+            return Tensor(t.dtype(), {1, length, t.shape()[2]},
+                          t.data<float>() + segments[s] * t.shape()[2]);
           };
           std::vector<Tensor> own = {part(q), part(k), part(v)};
           if (with_bias == 1) own.push_back(inputs[3]);
@@ -196,19 +239,89 @@ TEST_CASE("a segment has the bits of the text alone") {
 
 TEST_CASE("ONNX Attention agrees with the fused form and refuses what does not fit") {
   const Tensor q = floats({2, 300, 32}, 1), k = floats({2, 300, 16}, 2), v = floats({2, 300, 8}, 3);
-  const Attributes heads = {{"q_num_heads", int64_t{4}}, {"kv_num_heads", int64_t{2}}, {"scale", 0.3f}, {"is_causal", int64_t{1}}};
+  const Attributes heads = {{"q_num_heads", int64_t{4}},
+                            {"kv_num_heads", int64_t{2}},
+                            {"scale", 0.3f},
+                            {"is_causal", int64_t{1}}};
   const auto past = [](int64_t length) { return floats({2, 2, length, 8}, 4); };
-  const Attributes strange = {{"q_num_heads", int64_t{4}}, {"kv_num_heads", int64_t{2}}, {"qk_matmul_output_mode", int64_t{7}}};
+  const Attributes strange = {{"q_num_heads", int64_t{4}},
+                              {"kv_num_heads", int64_t{2}},
+                              {"qk_matmul_output_mode", int64_t{7}}};
+  const auto window = [&](int64_t left, int64_t right) {
+    Attributes attributes = {
+        {"q_num_heads", int64_t{4}}, {"kv_num_heads", int64_t{2}}, {"scale", 0.3f}};
+    attributes["left_window_size"] = left;
+    attributes["right_window_size"] = right;
+    return attributes;
+  };
+  // Each query sees its own key only, so gets the value; two query heads share one.
+  Tensor repeated(DType::kFloat32, {2, 300, 16});
+  for (int64_t i = 0; i < repeated.size(); ++i) {
+    repeated.data<float>()[i] = v.data<float>()[i / 16 * 8 + i % 16 / 8 * 4 + i % 4];
+  }
   run_cases({
-      {.name = "several blocks of queries", .op_type = "Attention", .inputs = {q, k, v}, .attributes = heads, .expected = {reference(q, k, v, {}, {4, 2, 0.3f, true})}, .tolerance = Tolerance{1e-5, 2e-6}},
-      {.name = "no keys", .op_type = "Attention", .inputs = {q, floats({2, 0, 16}, 1), floats({2, 0, 8}, 1)}, .attributes = heads, .expected = {reference(q, floats({2, 0, 16}, 1), floats({2, 0, 8}, 1), {}, {4, 2})}},
-      {.name = "heads are missing", .op_type = "Attention", .inputs = {q, k, v}, .error = ErrorCode::kInvalidData},
-      {.name = "past without values", .op_type = "Attention", .inputs = {q, k, v, {}, past(3)}, .attributes = heads, .error = ErrorCode::kInvalidData},
-      {.name = "past of another batch", .op_type = "Attention", .inputs = {q, k, v, {}, floats({1, 2, 3, 8}, 1), floats({1, 2, 3, 4}, 1)}, .attributes = heads, .error = ErrorCode::kInvalidArgument},
-      {.name = "mask", .op_type = "Attention", .inputs = {q, k, v, floats({7, 300}, 1)}, .attributes = heads, .error = ErrorCode::kInvalidArgument},
-      {.name = "lengths out of range", .op_type = "Attention", .inputs = {q, k, v, {}, {}, {}, numbers(DType::kInt64, {2}, {1, 301})}, .attributes = heads, .error = ErrorCode::kInvalidArgument},
-      {.name = "mode", .op_type = "Attention", .inputs = {q, k, v}, .attributes = strange, .error = ErrorCode::kUnsupported},
-      {.name = "integers", .op_type = "Attention", .inputs = {Tensor(DType::kInt32, {1, 1, 1, 1}), Tensor(DType::kInt32, {1, 1, 1, 1}), Tensor(DType::kInt32, {1, 1, 1, 1})}, .error = ErrorCode::kUnsupported},
+      {.name = "several blocks of queries",
+       .op_type = "Attention",
+       .inputs = {q, k, v},
+       .attributes = heads,
+       .expected = {reference(q, k, v, {}, {4, 2, 0.3f, true})},
+       .tolerance = Tolerance{1e-5, 2e-6}},
+      {.name = "window of one",
+       .op_type = "Attention",
+       .inputs = {q, k, v},
+       .attributes = window(0, 0),
+       .expected = {repeated},
+       .tolerance = Tolerance{1e-5, 2e-6}},
+      {.name = "window of everything",
+       .op_type = "Attention",
+       .inputs = {q, k, v},
+       .attributes = window(INT64_MAX, 0),
+       .expected = {reference(q, k, v, {}, {4, 2, 0.3f, true})},
+       .tolerance = Tolerance{1e-5, 2e-6}},
+      {.name = "no window",
+       .op_type = "Attention",
+       .inputs = {q, k, v},
+       .attributes = window(-2, 0),
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "no keys",
+       .op_type = "Attention",
+       .inputs = {q, floats({2, 0, 16}, 1), floats({2, 0, 8}, 1)},
+       .attributes = heads,
+       .expected = {reference(q, floats({2, 0, 16}, 1), floats({2, 0, 8}, 1), {}, {4, 2})}},
+      {.name = "heads are missing",
+       .op_type = "Attention",
+       .inputs = {q, k, v},
+       .error = ErrorCode::kInvalidData},
+      {.name = "past without values",
+       .op_type = "Attention",
+       .inputs = {q, k, v, {}, past(3)},
+       .attributes = heads,
+       .error = ErrorCode::kInvalidData},
+      {.name = "past of another batch",
+       .op_type = "Attention",
+       .inputs = {q, k, v, {}, floats({1, 2, 3, 8}, 1), floats({1, 2, 3, 4}, 1)},
+       .attributes = heads,
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "mask",
+       .op_type = "Attention",
+       .inputs = {q, k, v, floats({7, 300}, 1)},
+       .attributes = heads,
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "lengths out of range",
+       .op_type = "Attention",
+       .inputs = {q, k, v, {}, {}, {}, numbers(DType::kInt64, {2}, {1, 301})},
+       .attributes = heads,
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "mode",
+       .op_type = "Attention",
+       .inputs = {q, k, v},
+       .attributes = strange,
+       .error = ErrorCode::kUnsupported},
+      {.name = "integers",
+       .op_type = "Attention",
+       .inputs = {Tensor(DType::kInt32, {1, 1, 1, 1}), Tensor(DType::kInt32, {1, 1, 1, 1}),
+                  Tensor(DType::kInt32, {1, 1, 1, 1})},
+       .error = ErrorCode::kUnsupported},
   });
 }
 

@@ -22,7 +22,8 @@ double activated(const std::string& name, double x) {
   if (name == "relu") return std::max(x, 0.0);
   if (name == "gelu") return x / 2 * (1 + std::erf(x / std::sqrt(2.0)));
   if (name == "gelu_tanh") {
-    return x / 2 * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
+    return x / 2 *
+           (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
   }
   if (name == "tanh") return std::tanh(x);
   if (name == "sigmoid") return 1 / (1 + std::exp(-x));
@@ -76,11 +77,22 @@ Tensor run(const char* domain, const char* op_type, const std::vector<Tensor>& i
 }  // namespace
 
 TEST_CASE("MatMul agrees with float64 for every combination of shapes") {
-  const std::vector<std::pair<Shape, Shape>> forms = {
-      {{4}, {4}},          {{4}, {4, 5}},          {{3, 4}, {4}},          {{3, 4}, {4, 5}},
-      {{2, 3, 4}, {4, 5}}, {{2, 3, 4}, {2, 4, 5}}, {{2, 1, 3, 4}, {5, 4, 6}}, {{4}, {2, 4, 5}},
-      {{2, 3, 4}, {4}},    {{1, 3, 4}, {7, 4, 5}}, {{0, 4}, {4, 5}},       {{3, 0}, {0, 5}},
-      {{2, 0, 4}, {4, 0}}, {{70, 67}, {67, 131}},  {{9, 13, 33}, {9, 33, 17}}, {{3, 4}, {1, 1, 4, 2}}};
+  const std::vector<std::pair<Shape, Shape>> forms = {{{4}, {4}},
+                                                      {{4}, {4, 5}},
+                                                      {{3, 4}, {4}},
+                                                      {{3, 4}, {4, 5}},
+                                                      {{2, 3, 4}, {4, 5}},
+                                                      {{2, 3, 4}, {2, 4, 5}},
+                                                      {{2, 1, 3, 4}, {5, 4, 6}},
+                                                      {{4}, {2, 4, 5}},
+                                                      {{2, 3, 4}, {4}},
+                                                      {{1, 3, 4}, {7, 4, 5}},
+                                                      {{0, 4}, {4, 5}},
+                                                      {{3, 0}, {0, 5}},
+                                                      {{2, 0, 4}, {4, 0}},
+                                                      {{70, 67}, {67, 131}},
+                                                      {{9, 13, 33}, {9, 33, 17}},
+                                                      {{3, 4}, {1, 1, 4, 2}}};
   uint64_t seed = 0;
   for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16}) {
     for (const auto& [a, b] : forms) {
@@ -89,7 +101,8 @@ TEST_CASE("MatMul agrees with float64 for every combination of shapes") {
       tolerance.absolute = tolerance.relative * static_cast<double>(a.back() + 1);
       run_cases({{.name = str(dtype_name(dtype), a.to_string(), " . ", b.to_string()),
                   .op_type = "MatMul",
-                  .inputs = {random_tensor(dtype, a, -1, 1, ++seed), random_tensor(dtype, b, -1, 1, ++seed)},
+                  .inputs = {random_tensor(dtype, a, -1, 1, ++seed),
+                             random_tensor(dtype, b, -1, 1, ++seed)},
                   .tolerance = tolerance}});
     }
   }
@@ -98,20 +111,43 @@ TEST_CASE("MatMul agrees with float64 for every combination of shapes") {
 TEST_CASE("MatMul of integers wraps, and misfits are errors") {
   const Tensor big = numbers(DType::kInt32, {1, 2}, {2147483647, 1});
   run_cases({
-      {.name = "int32", .op_type = "MatMul", .inputs = {big, numbers(DType::kInt32, {2, 1}, {2, 5})}, .expected = {numbers(DType::kInt32, {1, 1}, {3})}},
-      {.name = "uint64", .op_type = "MatMul", .inputs = {numbers(DType::kUInt64, {1, 2}, {3, 4}), numbers(DType::kUInt64, {2, 2}, {1, 2, 3, 4})}, .expected = {numbers(DType::kUInt64, {1, 2}, {15, 22})}},
-      {.name = "int8", .op_type = "MatMul", .inputs = {Tensor(DType::kInt8, {1, 1}), Tensor(DType::kInt8, {1, 1})}, .error = ErrorCode::kUnsupported},
-      {.name = "inner dimensions", .op_type = "MatMul", .inputs = {floats({2, 3}, 1), floats({2, 3}, 2)}, .error = ErrorCode::kInvalidArgument},
-      {.name = "batches", .op_type = "MatMul", .inputs = {floats({2, 3, 3}, 1), floats({3, 3, 3}, 2)}, .error = ErrorCode::kInvalidArgument},
-      {.name = "scalar", .op_type = "MatMul", .inputs = {Tensor::scalar(1.0f), floats({3}, 2)}, .error = ErrorCode::kInvalidArgument},
-      {.name = "types", .op_type = "MatMul", .inputs = {big, floats({2, 1}, 1)}, .error = ErrorCode::kInvalidArgument},
+      {.name = "int32",
+       .op_type = "MatMul",
+       .inputs = {big, numbers(DType::kInt32, {2, 1}, {2, 5})},
+       .expected = {numbers(DType::kInt32, {1, 1}, {3})}},
+      {.name = "uint64",
+       .op_type = "MatMul",
+       .inputs = {numbers(DType::kUInt64, {1, 2}, {3, 4}),
+                  numbers(DType::kUInt64, {2, 2}, {1, 2, 3, 4})},
+       .expected = {numbers(DType::kUInt64, {1, 2}, {15, 22})}},
+      {.name = "int8",
+       .op_type = "MatMul",
+       .inputs = {Tensor(DType::kInt8, {1, 1}), Tensor(DType::kInt8, {1, 1})},
+       .error = ErrorCode::kUnsupported},
+      {.name = "inner dimensions",
+       .op_type = "MatMul",
+       .inputs = {floats({2, 3}, 1), floats({2, 3}, 2)},
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "batches",
+       .op_type = "MatMul",
+       .inputs = {floats({2, 3, 3}, 1), floats({3, 3, 3}, 2)},
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "scalar",
+       .op_type = "MatMul",
+       .inputs = {Tensor::scalar(1.0f), floats({3}, 2)},
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "types",
+       .op_type = "MatMul",
+       .inputs = {big, floats({2, 1}, 1)},
+       .error = ErrorCode::kInvalidArgument},
   });
 }
 
 TEST_CASE("Gemm agrees with float64") {
   uint64_t seed = 100;
   for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kFloat16}) {
-    for (const auto& c : std::vector<std::optional<Shape>>{std::nullopt, Shape{}, Shape{1}, Shape{5}, Shape{1, 5}, Shape{3, 1}, Shape{3, 5}}) {
+    for (const auto& c : std::vector<std::optional<Shape>>{
+             std::nullopt, Shape{}, Shape{1}, Shape{5}, Shape{1, 5}, Shape{3, 1}, Shape{3, 5}}) {
       for (int form = 0; form < 8; ++form) {
         const bool trans_a = (form & 1) != 0, trans_b = (form & 2) != 0, factors = (form & 4) != 0;
         Attributes attributes = {{"transA", int64_t{trans_a}}, {"transB", int64_t{trans_b}}};
@@ -121,33 +157,50 @@ TEST_CASE("Gemm agrees with float64") {
         }
         Tolerance tolerance = default_tolerance(dtype);
         tolerance.absolute = 8 * tolerance.relative;
-        run_cases({{.name = str(dtype_name(dtype), " form ", form, " C ", c ? c->to_string() : "none"),
-                    .op_type = "Gemm",
-                    .inputs = {random_tensor(dtype, trans_a ? Shape{4, 3} : Shape{3, 4}, -1, 1, ++seed),
-                               random_tensor(dtype, trans_b ? Shape{5, 4} : Shape{4, 5}, -1, 1, ++seed),
-                               c ? random_tensor(dtype, *c, -1, 1, ++seed) : Tensor()},
-                    .attributes = attributes,
-                    .tolerance = tolerance}});
+        run_cases(
+            {{.name = str(dtype_name(dtype), " form ", form, " C ", c ? c->to_string() : "none"),
+              .op_type = "Gemm",
+              .inputs = {random_tensor(dtype, trans_a ? Shape{4, 3} : Shape{3, 4}, -1, 1, ++seed),
+                         random_tensor(dtype, trans_b ? Shape{5, 4} : Shape{4, 5}, -1, 1, ++seed),
+                         c ? random_tensor(dtype, *c, -1, 1, ++seed) : Tensor()},
+              .attributes = attributes,
+              .tolerance = tolerance}});
       }
     }
   }
-  const Tensor a = numbers(DType::kInt32, {1, 2}, {1, 2}), b = numbers(DType::kInt32, {2, 1}, {3, 4});
+  const Tensor a = numbers(DType::kInt32, {1, 2}, {1, 2}),
+               b = numbers(DType::kInt32, {2, 1}, {3, 4});
   run_cases({
-      {.name = "integers", .op_type = "Gemm", .inputs = {a, b, numbers(DType::kInt32, {1}, {5})}, .expected = {numbers(DType::kInt32, {1, 1}, {16})}},
-      {.name = "integers with a factor", .op_type = "Gemm", .inputs = {a, b}, .attributes = {{"alpha", 0.5f}}, .expected = {numbers(DType::kInt32, {1, 1}, {5})}},
-      {.name = "C too large", .op_type = "Gemm", .inputs = {floats({1, 2}, 1), floats({2, 3}, 2), floats({2, 3}, 3)}, .error = ErrorCode::kInvalidArgument},
-      {.name = "rank 3", .op_type = "Gemm", .inputs = {floats({1, 1, 2}, 1), floats({2, 3}, 2)}, .error = ErrorCode::kInvalidArgument},
+      {.name = "integers",
+       .op_type = "Gemm",
+       .inputs = {a, b, numbers(DType::kInt32, {1}, {5})},
+       .expected = {numbers(DType::kInt32, {1, 1}, {16})}},
+      {.name = "integers with a factor",
+       .op_type = "Gemm",
+       .inputs = {a, b},
+       .attributes = {{"alpha", 0.5f}},
+       .expected = {numbers(DType::kInt32, {1, 1}, {5})}},
+      {.name = "C too large",
+       .op_type = "Gemm",
+       .inputs = {floats({1, 2}, 1), floats({2, 3}, 2), floats({2, 3}, 3)},
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "rank 3",
+       .op_type = "Gemm",
+       .inputs = {floats({1, 1, 2}, 1), floats({2, 3}, 2)},
+       .error = ErrorCode::kInvalidArgument},
   });
 }
 
 TEST_CASE("Linear agrees with float64") {
   uint64_t seed = 500;
   for (const Shape& shape : {Shape{1, 5, 12}, Shape{3, 12}, Shape{2, 33, 12}, Shape{0, 12}}) {
-    for (const char* activation : {"none", "relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu"}) {
+    for (const char* activation :
+         {"none", "relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu"}) {
       for (int form = 0; form < 8; ++form) {
         const Tensor x = floats(shape, ++seed), w = floats({12, 37}, ++seed);
         const Tensor bias = (form & 1) != 0 ? floats({37}, ++seed) : Tensor();
-        const Tensor residual = (form & 2) != 0 ? floats(shape.with(shape.rank() - 1, 37), ++seed) : Tensor();
+        const Tensor residual =
+            (form & 2) != 0 ? floats(shape.with(shape.rank() - 1, 37), ++seed) : Tensor();
         Attributes attributes = flags({});
         if ((form & 4) != 0) attributes = flags({"trans_w"});
         attributes["activation"] = std::string(activation);
@@ -163,10 +216,27 @@ TEST_CASE("Linear agrees with float64") {
   }
   const Tensor x = floats({2, 3}, 1), w = floats({3, 4}, 2);
   run_cases({
-      {.name = "weight", .op_type = "Linear", .inputs = {x, transposed(w)}, .domain = "hugot", .error = ErrorCode::kInvalidArgument},
-      {.name = "bias", .op_type = "Linear", .inputs = {x, w, floats({3}, 3)}, .domain = "hugot", .error = ErrorCode::kInvalidArgument},
-      {.name = "residual", .op_type = "Linear", .inputs = {x, w, {}, floats({4}, 3)}, .domain = "hugot", .error = ErrorCode::kInvalidArgument},
-      {.name = "activation", .op_type = "Linear", .inputs = {x, w}, .attributes = {{"activation", std::string("softsign")}}, .domain = "hugot", .error = ErrorCode::kUnsupported},
+      {.name = "weight",
+       .op_type = "Linear",
+       .inputs = {x, transposed(w)},
+       .domain = "hugot",
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "bias",
+       .op_type = "Linear",
+       .inputs = {x, w, floats({3}, 3)},
+       .domain = "hugot",
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "residual",
+       .op_type = "Linear",
+       .inputs = {x, w, {}, floats({4}, 3)},
+       .domain = "hugot",
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "activation",
+       .op_type = "Linear",
+       .inputs = {x, w},
+       .attributes = {{"activation", std::string("softsign")}},
+       .domain = "hugot",
+       .error = ErrorCode::kUnsupported},
   });
 }
 
@@ -179,7 +249,8 @@ TEST_CASE("a row has the same bits alone, among others, and with an unpacked wei
     std::vector<Tensor> rest;
     Attributes attributes;
   };
-  for (const Form& form : {Form{"", "MatMul", {w}, {}}, Form{"", "Gemm", {w, bias}, {}}, Form{"hugot", "Linear", {w, bias}, gelu}}) {
+  for (const Form& form : {Form{"", "MatMul", {w}, {}}, Form{"", "Gemm", {w, bias}, {}},
+                           Form{"hugot", "Linear", {w, bias}, gelu}}) {
     CAPTURE(form.op);
     const auto with = [&](const Tensor& first, bool packed) {
       std::vector<Tensor> inputs = {first};

@@ -1,0 +1,59 @@
+// Writes small graphs in code, the way exporters would.
+#ifndef HUGOT_TESTS_GRAPH_BUILDER_H_
+#define HUGOT_TESTS_GRAPH_BUILDER_H_
+
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+#include "graph/op.h"
+#include "tests/harness.h"
+
+namespace hugot::test {
+
+class GraphBuilder {
+ public:
+  GraphBuilder(const OpRegistry& ops, int opset) : ops_(ops), opset_(opset) {}
+
+  Graph graph;
+
+  ValueId input(const std::string& name, DType dtype) {
+    return graph.add_input(name, Fact::of(dtype, {Dim::symbol("batch"), Dim::symbol("sequence")}));
+  }
+  ValueId weights(const Shape& shape, uint64_t seed, double scale = 0.5) {
+    return graph.add_initializer(str("w", seed),
+                                 random_tensor(DType::kFloat32, shape, -scale, scale, seed));
+  }
+  ValueId number(float value) {
+    return graph.add_initializer("number", Tensor::scalar<float>(value));
+  }
+  ValueId integers(std::initializer_list<int64_t> values) {
+    return graph.add_initializer(
+        "integers", Tensor::from<int64_t>({static_cast<int64_t>(values.size())}, values));
+  }
+  ValueId integer(int64_t value) {
+    return graph.add_initializer("integer", Tensor::scalar<int64_t>(value));
+  }
+
+  ValueId op(const std::string& type, std::vector<ValueId> inputs, Attributes attributes = {}) {
+    Node node;
+    node.name = str(type, graph.node_count());
+    node.op_type = type;
+    node.opset = opset_;
+    node.op = &ops_.get("", type, opset_);
+    node.attributes = std::move(attributes);
+    node.inputs = std::move(inputs);
+    node.outputs = {graph.add_value(node.name)};
+    const ValueId result = node.outputs[0];
+    graph.add_node(std::move(node));
+    return result;
+  }
+
+ private:
+  const OpRegistry& ops_;
+  int opset_;
+};
+
+}  // namespace hugot::test
+
+#endif  // HUGOT_TESTS_GRAPH_BUILDER_H_

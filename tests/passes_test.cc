@@ -1,0 +1,227 @@
+// Fusions find every spelling, and what they make equals what they replace.
+#include "graph/passes/passes.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "graph/exec/executor.h"
+#include "kernels/registry.h"
+#include "tests/graph_builder.h"
+
+namespace hugot {
+namespace {
+
+using test::GraphBuilder;
+
+const OpRegistry& ops() {
+  static const OpRegistry registry = builtin_ops();
+  return registry;
+}
+
+int count(const Graph& graph, std::string_view op_type) {
+  int found = 0;
+  for (NodeId id = 0; id < static_cast<NodeId>(graph.node_count()); ++id) {
+    found += !graph.removed(id) && graph.node(id).op_type == op_type;
+  }
+  return found;
+}
+
+Tensor run_exact(Graph graph, const Tensor& input) {
+  infer(graph);
+  Executor executor(Plan::compile(std::move(graph)));
+  return executor.run(std::span(&input, 1))[0];
+}
+
+double largest_difference(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  double worst = 0;
+  for (int64_t i = 0; i < a.size(); ++i) {
+    worst = std::max(worst, std::abs(static_cast<double>(a.data<float>()[i]) -
+                                     static_cast<double>(b.data<float>()[i])));
+  }
+  return worst;
+}
+
+// Builds y = f(x) with x float32 [batch, 8], fuses, and compares before and after.
+template <class Build>
+void check_fusion(const Build& build, size_t (*pass)(Graph&, PassContext&),
+                  std::string_view fused_type, std::string_view gone_type) {
+  GraphBuilder builder(ops(), 14);
+  const ValueId x = builder.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));
+  builder.graph.outputs = {build(builder, x)};
+  const Tensor input = test::random_tensor(DType::kFloat32, {5, 8}, -4, 4, 1);
+  const Tensor before = run_exact(builder.graph, input);
+
+  PassContext context{ops()};
+  infer(builder.graph);
+  eliminate_common(builder.graph, context);
+  CHECK(pass(builder.graph, context) == 1);
+  builder.graph.remove_dead();
+  builder.graph.verify("the fusion");
+  CHECK(count(builder.graph, fused_type) == 1);
+  CHECK(count(builder.graph, gone_type) == 0);
+  CHECK(context.log.size() == 1);
+  CHECK(largest_difference(run_exact(builder.graph, input), before) < 2e-6);
+}
+
+}  // namespace
+
+TEST_CASE("gelu is found in every order of its factors") {
+  const auto erf_part = [](GraphBuilder& b, ValueId x, bool divide) {
+    const ValueId scaled = divide ? b.op("Div", {x, b.number(static_cast<float>(M_SQRT2))})
+                                  : b.op("Mul", {x, b.number(static_cast<float>(M_SQRT1_2))});
+    return b.op("Add", {b.op("Erf", {scaled}), b.number(1)});
+  };
+  check_fusion(
+      [&](GraphBuilder& b, ValueId x) {
+        return b.op("Mul", {b.op("Mul", {x, erf_part(b, x, true)}), b.number(0.5f)});
+      },
+      fuse_gelu, "Gelu", "Erf");
+  check_fusion(
+      [&](GraphBuilder& b, ValueId x) {
+        return b.op("Mul", {b.op("Mul", {b.number(0.5f), x}), erf_part(b, x, true)});
+      },
+      fuse_gelu, "Gelu", "Erf");
+  check_fusion(
+      [&](GraphBuilder& b, ValueId x) {
+        return b.op("Mul", {x, b.op("Mul", {b.number(0.5f), erf_part(b, x, false)})});
+      },
+      fuse_gelu, "Gelu", "Erf");
+  check_fusion(
+      [&](GraphBuilder& b, ValueId x) {  // x itself is a product
+        const ValueId y = b.op("Mul", {x, x});
+        return b.op("Mul", {b.op("Div", {y, b.number(2)}), erf_part(b, y, true)});
+      },
+      fuse_gelu, "Gelu", "Erf");
+}
+
+TEST_CASE("gelu is found in its tanh form, with a power or with products") {
+  const auto build = [](bool power) {
+    return [power](GraphBuilder& b, ValueId x) {
+      const ValueId cube =
+          power ? b.op("Pow", {x, b.number(3)}) : b.op("Mul", {x, b.op("Mul", {x, x})});
+      const ValueId inner = b.op("Add", {x, b.op("Mul", {b.number(0.044715f), cube})});
+      const ValueId scaled = b.op("Mul", {b.number(0.7978846f), inner});
+      const ValueId gate = b.op("Add", {b.number(1), b.op("Tanh", {scaled})});
+      return b.op("Mul", {b.op("Mul", {b.number(0.5f), x}), gate});
+    };
+  };
+  check_fusion(build(true), fuse_gelu, "Gelu", "Tanh");
+  check_fusion(build(false), fuse_gelu, "Gelu", "Tanh");
+}
+
+TEST_CASE("what only looks like gelu stays") {
+  GraphBuilder b(ops(), 14);
+  const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));
+  const ValueId erf = b.op("Erf", {b.op("Div", {x, b.number(1.5f)})});
+  b.graph.outputs = {
+      b.op("Mul", {b.op("Mul", {x, b.op("Add", {erf, b.number(1)})}), b.number(0.5f)})};
+  PassContext context{ops()};
+  infer(b.graph);
+  CHECK(fuse_gelu(b.graph, context) == 0);
+}
+
+TEST_CASE("layer normalization is found with power or product, quotient or reciprocal") {
+  const auto build = [](bool power, bool reciprocal) {
+    return [=](GraphBuilder& b, ValueId x) {
+      const Attributes last = {{"axes", std::vector<int64_t>{-1}}};
+      const ValueId centered = b.op("Sub", {x, b.op("ReduceMean", {x}, last)});
+      const ValueId square =
+          power ? b.op("Pow", {centered, b.number(2)}) : b.op("Mul", {centered, centered});
+      const ValueId variance = b.op("ReduceMean", {square}, last);
+      const ValueId deviation = b.op("Sqrt", {b.op("Add", {variance, b.number(1e-12f)})});
+      const ValueId normal = reciprocal ? b.op("Mul", {centered, b.op("Reciprocal", {deviation})})
+                                        : b.op("Div", {centered, deviation});
+      return b.op("Add", {b.op("Mul", {normal, b.weights({8}, 2)}), b.weights({8}, 3)});
+    };
+  };
+  for (const bool power : {true, false}) {
+    for (const bool reciprocal : {true, false}) {
+      check_fusion(build(power, reciprocal), fuse_layer_norm, "LayerNormalization", "ReduceMean");
+    }
+  }
+}
+
+TEST_CASE("linear takes bias, activation and residual along") {
+  GraphBuilder b(ops(), 20);
+  const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));
+  const ValueId product = b.op("MatMul", {x, b.weights({8, 8}, 1)});
+  const ValueId act = b.op("Gelu", {b.op("Add", {b.weights({8}, 2), product})});
+  b.graph.outputs = {b.op("Add", {act, x})};
+  const Tensor input = test::random_tensor(DType::kFloat32, {5, 8}, -4, 4, 1);
+  const Tensor before = run_exact(b.graph, input);
+  PassContext context{ops()};
+  infer(b.graph);
+  fuse_linear(b.graph, context);
+  b.graph.remove_dead();
+  CHECK(b.graph.node_count() == 1);
+  CHECK(largest_difference(run_exact(b.graph, input), before) < 2e-6);
+}
+
+TEST_CASE("linear leaves a product alone that others read too") {
+  GraphBuilder b(ops(), 20);
+  const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));
+  const ValueId product = b.op("MatMul", {x, b.weights({8, 8}, 1)});
+  b.graph.outputs = {b.op("Add", {product, b.weights({8}, 2)}), product};
+  PassContext context{ops()};
+  infer(b.graph);
+  fuse_linear(b.graph, context);
+  b.graph.remove_dead();
+  CHECK(count(b.graph, "Linear") == 1);
+  CHECK(count(b.graph, "Add") == 1);
+}
+
+TEST_CASE("shape arithmetic of exporters is solved for the length of a text") {
+  GraphBuilder b(ops(), 14);
+  const ValueId ids = b.input("input_ids", DType::kInt64);
+  const ValueId hidden = b.op("Gather", {b.weights({10, 8}, 1), ids});
+  const auto size = [&](int64_t axis) {
+    return b.op("Unsqueeze",
+                {b.op("Gather", {b.op("Shape", {hidden}), b.integer(axis)}), b.integers({0})});
+  };
+  const ValueId target =
+      b.op("Concat", {size(0), size(1), b.integers({2}), b.integers({4})}, {{"axis", int64_t{0}}});
+  b.graph.outputs = {b.op("Reshape", {hidden, target})};
+  PassContext context{ops()};
+  const RaggedInput inputs[] = {{.name = "input_ids"}};
+  const int outputs[] = {0};
+  optimize_for_ragged(b.graph, inputs, outputs, context);
+  CHECK(b.graph.node_count() == 2);
+  CHECK(count(b.graph, "View") == 1);
+  CHECK(to_string(*b.graph.fact(b.graph.outputs[0]).shape) == "[1,S,2,4]");
+}
+
+TEST_CASE("masks of single texts vanish in every spelling") {
+  const auto remaining = [](const auto& build) {
+    GraphBuilder b(ops(), 14);
+    const ValueId ids = b.input("input_ids", DType::kInt64);
+    const ValueId mask = b.input("attention_mask", DType::kInt64);
+    const ValueId hidden = b.op("Gather", {b.weights({10, 8}, 1), ids});
+    const ValueId wide = b.op("Unsqueeze", {mask, b.integers({2})});
+    b.graph.outputs = {build(b, hidden, wide)};
+    PassContext context{ops()};
+    const RaggedInput inputs[] = {{.name = "input_ids"},
+                                  {"attention_mask", RaggedInput::Kind::kUniform, 1}};
+    const int outputs[] = {0};
+    optimize_for_ragged(b.graph, inputs, outputs, context);
+    return b.graph.node_count();
+  };
+  CHECK(remaining([](GraphBuilder& b, ValueId hidden, ValueId mask) {
+          const ValueId number = b.op("Cast", {mask}, {{"to", int64_t{1}}});
+          const ValueId bias = b.op("Mul", {b.op("Sub", {b.number(1), number}), b.number(-3e38f)});
+          return b.op("Add", {hidden, bias});
+        }) == 1);
+  CHECK(remaining([](GraphBuilder& b, ValueId hidden, ValueId mask) {
+          const ValueId hole = b.op("Equal", {mask, b.integer(0)});
+          return b.op("Where", {hole, b.number(-3e38f), hidden});
+        }) == 1);
+  CHECK(remaining([](GraphBuilder& b, ValueId hidden, ValueId mask) {
+          const ValueId keep =
+              b.op("Expand", {b.op("Cast", {mask}, {{"to", int64_t{9}}}), b.op("Shape", {hidden})});
+          return b.op("Where", {keep, hidden, b.number(0)});
+        }) == 1);
+}
+
+}  // namespace hugot
