@@ -69,9 +69,10 @@ struct BinaryKernel {
 struct VectorKernels {
   const char* name;
 
-  // exp, log, erf, tanh: at most 2 ulp. gelu: x/2 (1 + erf(x/sqrt 2)), absolute error < 3e-7;
-  // gelu_tanh: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))); silu: x sigmoid(x).
-  // The others are correctly rounded. NaN in, NaN out.
+  // exp, log, erf, tanh: at most 2 ulp; sigmoid 3 ulp; silu = x sigmoid(x) 4 ulp.
+  // gelu: x/2 (1 + erf(x/sqrt 2)), gelu_tanh: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): error
+  // at most 3e-7 max(1, |result|), gelu_tanh otherwise 4 ulp. relu, sqrt, reciprocal, abs and neg
+  // are correctly rounded. NaN in, NaN out.
   UnaryKernel exp, log, erf, tanh, sigmoid, gelu, gelu_tanh, silu, relu, sqrt, reciprocal, abs, neg;
 
   // max and min give NaN when either operand is NaN, as ONNX does.
