@@ -25,6 +25,9 @@ class BroadcastPlan {
   // Step of operand i along a run: 1 (contiguous) or 0 (one element for the whole run).
   int64_t step(int i) const { return inner_steps_[static_cast<size_t>(i)]; }
 
+  // The longest run.
+  int64_t run_length() const { return run_; }
+
   // Calls body(at, from, n) for runs that cover output elements [begin, end): n elements from `at`
   // on, operand i beginning at from[i].
   template <class Body>

@@ -1,6 +1,6 @@
 #include "onnx/exporter.h"
 
-#include <doctest.h>
+#include <doctest/doctest.h>
 
 #include <vector>
 

@@ -45,11 +45,11 @@ struct LoadedModel {
   std::span<const std::byte> bytes;
   std::shared_ptr<const void> owner;
   std::filesystem::path path;
-
-  // Tells the kernel that the file's pages are not needed for now, e.g. once weights are packed. What
-  // is touched again is read again. Nothing happens for a model from memory.
-  void drop_pages() const;
   std::filesystem::path external_data_directory;
+
+  // Tells the kernel that the file's pages are not needed for now, e.g. once weights are packed.
+  // What is touched again is read again. Nothing happens for a model from memory.
+  void drop_pages() const;
 };
 
 // An attribute of nodes with subgraphs that read values of the graph around them: the names of

@@ -1,6 +1,6 @@
 #include "onnx/loader.h"
 
-#include <doctest.h>
+#include <doctest/doctest.h>
 
 #include <cstring>
 #include <fstream>

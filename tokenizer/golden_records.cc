@@ -1,6 +1,6 @@
 #include "tokenizer/golden_records.h"
 
-#include <doctest.h>
+#include <doctest/doctest.h>
 
 #include <array>
 #include <cstdio>

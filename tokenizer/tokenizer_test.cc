@@ -1,6 +1,6 @@
 #include "tokenizer/tokenizer.h"
 
-#include <doctest.h>
+#include <doctest/doctest.h>
 
 #include <string>
 #include <vector>
@@ -141,10 +141,10 @@ TEST_CASE("missing components are named") {
       {R"(,"decoder":{"type":"Foo"})", "decoder Foo"},
       {R"(,"post_processor":{"type":"Foo"})", "post-processor Foo"},
   };
-  for (const auto& [members, message] : kCases) {
-    const Error error = error_of([&] { Tokenizer::from_json(with_model(members)); });
+  for (const auto& c : kCases) {
+    const Error error = error_of([&] { Tokenizer::from_json(with_model(c.first)); });
     CHECK(error.code() == ErrorCode::kUnsupported);
-    CHECK_MESSAGE(mentions(error, message), std::string(error.what()));
+    CHECK_MESSAGE(mentions(error, c.second), std::string(error.what()));
   }
 }
 

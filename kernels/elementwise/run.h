@@ -13,7 +13,8 @@
 namespace hugot::elementwise {
 
 inline constexpr int64_t kGrain = 1 << 15;  // elements that make a task for another thread
-inline constexpr int64_t kBlock = 256;      // elements widened at once
+inline constexpr int64_t kBlock = 256;      // elements widened or gathered at once
+inline constexpr int64_t kShortRun = 8;     // runs below this length are gathered
 
 // A functor with the attributes of its node.
 template <class F>
@@ -39,7 +40,7 @@ using Result2 =
 
 // Elements x[0..n) in their computing type: x itself, or `block` filled from x.
 template <class T>
-const Compute<T>* widen(const T* x, int64_t n, Compute<T>* block) {
+const Compute<T>* widened(const T* x, int64_t n, Compute<T>* block) {
   if constexpr (is_half<T>) {
     convert_all(x, block, n);
     return block;
@@ -56,7 +57,7 @@ void run(const F& f, const T* x, R* y, int64_t n) {
     Compute<R> out[kBlock];
     for (int64_t i = 0; i < n; i += kBlock) {
       const int64_t count = std::min(kBlock, n - i);
-      run(f, widen(x + i, count, in), out, count);
+      run(f, widened(x + i, count, in), out, count);
       convert_all(out, y + i, count);
     }
   } else {
@@ -76,8 +77,8 @@ void run(const F& f, const A* a, int64_t step_a, const B* b, int64_t step_b, R* 
     Compute<R> out[kBlock];
     for (int64_t i = 0; i < n; i += kBlock) {
       const int64_t count = std::min(kBlock, n - i);
-      run(f, widen(a + i * step_a, step_a != 0 ? count : 1, block_a), step_a,
-          widen(b + i * step_b, step_b != 0 ? count : 1, block_b), step_b, out, count);
+      run(f, widened(a + i * step_a, step_a != 0 ? count : 1, block_a), step_a,
+          widened(b + i * step_b, step_b != 0 ? count : 1, block_b), step_b, out, count);
       convert_all(out, y + i, count);
     }
   } else {
@@ -109,12 +110,34 @@ void run(const F& f, const A* a, int64_t step_a, const B* b, int64_t step_b, R* 
   }
 }
 
+// The same for output elements [begin, end) of a plan whose runs are too short to be worth a call
+// each: operands are first gathered into blocks.
+template <class F, class A, class B, class R>
+void run_gathered(const BroadcastPlan& plan, const F& f, const A* a, const B* b, R* y,
+                  int64_t begin, int64_t end) {
+  A block_a[kBlock];
+  B block_b[kBlock];
+  for (int64_t start = begin; start < end; start += kBlock) {
+    const int64_t count = std::min(kBlock, end - start);
+    plan.for_runs(start, start + count,
+                  [&](int64_t at, const BroadcastPlan::Offsets& from, int64_t n) {
+                    for (int64_t i = 0; i < n; ++i) {
+                      block_a[at - start + i] = a[from[0] + i * plan.step(0)];
+                      block_b[at - start + i] = b[from[1] + i * plan.step(1)];
+                    }
+                  });
+    run(f, block_a, 1, block_b, 1, y + start, count);
+  }
+}
+
 // y = f(a, b) with a and b broadcast to the shape of y; a may be y itself.
 template <class F, class A, class B, class R>
 void run_broadcast(ThreadPool* pool, const F& f, const A* a, const Shape& shape_a, const B* b,
                    const Shape& shape_b, R* y, const Shape& shape) {
   const BroadcastPlan plan(shape, {&shape_a, &shape_b});
+  const bool gather = plan.run_length() < kShortRun && plan.run_length() < shape.size();
   parallel_for(pool, shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+    if (gather) return run_gathered(plan, f, a, b, y, begin, end);
     plan.for_runs(begin, end, [&](int64_t at, const BroadcastPlan::Offsets& from, int64_t n) {
       run(f, a + from[0], plan.step(0), b + from[1], plan.step(1), y + at, n);
     });
@@ -207,8 +230,8 @@ void biased(KernelContext& ctx) {
           const int64_t count = std::min(kBlock, n - i);
           C block_x[kBlock], block_b[kBlock];
           const T* b = bias.data<T>() + from[1] + i * plan.step(1);
-          run(add, widen(x.data<T>() + from[0] + i, count, block_x), plan.step(0),
-              widen(b, plan.step(1) != 0 ? count : 1, block_b), plan.step(1), sums, count);
+          run(add, widened(x.data<T>() + from[0] + i, count, block_x), plan.step(0),
+              widened(b, plan.step(1) != 0 ? count : 1, block_b), plan.step(1), sums, count);
           run(f, sums, sums, count);
           convert_all(sums, y + at + i, count);
         }
