@@ -202,7 +202,7 @@ void add_tokenize(CLI::App& app, Action& action) {
   option("--input", options.input, "a .jsonl file or a folder of them; without: standard input");
   flag("--no-special-tokens", options.no_special_tokens, "only the tokens of the text");
   option("--max-length", options.max_length, "cut to so many tokens, special ones included")
-      ->check(CLI::Range(1, 1 << 30));
+      ->check(CLI::Range(0, 1 << 30));
   option("--stride", options.stride, "tokens that consecutive windows share")
       ->check(CLI::Range(0, 1 << 30));
   option("--truncation", options.truncation, "which text of a pair is cut")

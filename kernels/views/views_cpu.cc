@@ -176,8 +176,9 @@ void dropout(KernelContext& ctx) {
       dispatch(FloatTypes{}, ctx.input(1).dtype(),
                [&]<class T>() { ratio = static_cast<float>(*ctx.input(1).data<T>()); });
     }
-    require(ratio == 0.0f, ErrorCode::kUnsupported,
-            "Dropout with training_mode true and a ratio other than 0 is not supported");
+    require(ratio == 0.0f, ErrorCode::kUnsupported, "operator Dropout version ",
+            ctx.node().op->since_version,
+            " with training_mode and a ratio other than 0 is not implemented");
   }
   ctx.alias(0, 0, in.shape());
   if (ctx.num_outputs() > 1 && ctx.wants_output(1)) {
