@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "base/error.h"
 #include "graph/passes/passes.h"
-#include "onnx/loader.h"
 
 namespace hugot {
 namespace {
@@ -132,7 +132,8 @@ void check_texts(std::span<const EncoderText> texts) {
 
 class RaggedEncoder final : public Encoder {
  public:
-  explicit RaggedEncoder(std::shared_ptr<const RaggedPlan> plan) : plan_(std::move(plan)) {}
+  RaggedEncoder(std::shared_ptr<const RaggedPlan> plan, std::vector<std::string> fusions)
+      : plan_(std::move(plan)), fusions_(std::move(fusions)) {}
 
   void run(std::span<const EncoderText> texts, ThreadPool& pool, const EncoderSink& sink,
            std::stop_token stop) const override {
@@ -163,6 +164,7 @@ class RaggedEncoder final : public Encoder {
 
   bool per_token() const override { return plan_->output_per_token(0); }
   const RaggedPlan* ragged_plan() const override { return plan_.get(); }
+  const std::vector<std::string>& fusions() const override { return fusions_; }
   const std::string& why_not_ragged() const override { return why_not_; }
 
  private:
@@ -213,6 +215,7 @@ class RaggedEncoder final : public Encoder {
   }
 
   std::shared_ptr<const RaggedPlan> plan_;
+  std::vector<std::string> fusions_;
   std::string why_not_;
   mutable StatePool<State> states_;
 };
@@ -242,6 +245,7 @@ class OneByOneEncoder final : public Encoder {
 
   bool per_token() const override { return per_token_; }
   const RaggedPlan* ragged_plan() const override { return nullptr; }
+  const std::vector<std::string>& fusions() const override { return fusions_; }
   const std::string& why_not_ragged() const override { return why_not_; }
 
  private:
@@ -286,6 +290,7 @@ class OneByOneEncoder final : public Encoder {
 
   std::shared_ptr<const Plan> plan_;
   std::vector<RaggedInput> inputs_;
+  std::vector<std::string> fusions_;  // none
   std::string why_not_;
   bool per_token_ = false;
   mutable StatePool<Executor> executors_;
@@ -295,31 +300,36 @@ class OneByOneEncoder final : public Encoder {
 
 std::shared_ptr<const Encoder> Encoder::load(const std::filesystem::path& onnx_file,
                                              const OpRegistry& ops, const EncoderOptions& options) {
-  return with_context([&] { return onnx_file.string(); },
-                      [&]() -> std::shared_ptr<const Encoder> {
-                        LoadedModel model = load_model(onnx_file, ops);
-                        const int output = find_output(model.graph, options.output);
-                        std::vector<RaggedInput> inputs = describe_inputs(model.graph, options);
-                        PassContext context{ops};
-                        std::string why_not;
-                        try {
-                          Graph graph = model.graph;
-                          optimize_for_ragged(graph, inputs, std::span(&output, 1), context);
-                          auto plan = RaggedPlan::compile(std::move(graph), inputs);
-                          // What was packed is not needed any more, and what is needed comes back
-                          // page by page.
-                          model.drop_pages();
-                          return std::make_shared<RaggedEncoder>(std::move(plan));
-                        } catch (const Error& error) {
-                          if (error.code() != ErrorCode::kUnsupported) throw;
-                          why_not = error.what();
-                        }
-                        Graph graph = std::move(model.graph);
-                        graph.outputs = {graph.outputs[static_cast<size_t>(output)]};
-                        optimize_exact(graph, context);
-                        return std::make_shared<OneByOneEncoder>(
-                            Plan::compile(std::move(graph)), std::move(inputs), std::move(why_not));
-                      });
+  return load(load_model(onnx_file, ops), ops, options);
+}
+
+std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry& ops,
+                                             const EncoderOptions& options) {
+  return with_context(
+      [&] { return model.path.string(); },
+      [&]() -> std::shared_ptr<const Encoder> {
+        const int output = find_output(model.graph, options.output);
+        std::vector<RaggedInput> inputs = describe_inputs(model.graph, options);
+        PassContext context{ops};
+        std::string why_not;
+        try {
+          // The graph is given away, so that weights can be released as soon as they are packed.
+          Graph graph = std::exchange(model.graph, {});
+          optimize_for_ragged(graph, inputs, std::span(&output, 1), context);
+          auto plan = RaggedPlan::compile(std::move(graph), inputs);
+          model.drop_pages();
+          return std::make_shared<RaggedEncoder>(std::move(plan), std::move(context.log));
+        } catch (const Error& error) {
+          if (error.code() != ErrorCode::kUnsupported) throw;
+          why_not = error.what();
+        }
+        Graph graph = model.path.empty() ? load_model(model.bytes, model.owner, ops).graph
+                                         : load_model(model.path, ops).graph;
+        graph.outputs = {graph.outputs[static_cast<size_t>(output)]};
+        optimize_exact(graph, context);
+        return std::make_shared<OneByOneEncoder>(Plan::compile(std::move(graph)), std::move(inputs),
+                                                 std::move(why_not));
+      });
 }
 
 }  // namespace hugot

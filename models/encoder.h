@@ -16,6 +16,7 @@
 #include "graph/exec/executor.h"
 #include "graph/exec/ragged.h"
 #include "graph/op.h"
+#include "onnx/loader.h"
 
 namespace hugot {
 
@@ -44,6 +45,9 @@ class Encoder {
  public:
   static std::shared_ptr<const Encoder> load(const std::filesystem::path& onnx_file,
                                              const OpRegistry& ops, const EncoderOptions& options);
+  // The same from a model that has been loaded, which is used up.
+  static std::shared_ptr<const Encoder> load(LoadedModel model, const OpRegistry& ops,
+                                             const EncoderOptions& options);
   virtual ~Encoder() = default;
 
   // Runs all texts and gives each to `sink`. Micro-batches of whole texts, sorted by length, go to
@@ -57,6 +61,8 @@ class Encoder {
   // The ragged plan, or null when texts run one by one; `why_not_ragged` tells the reason then.
   virtual const RaggedPlan* ragged_plan() const = 0;
   virtual const std::string& why_not_ragged() const = 0;
+  // One line per fusion of the ragged plan: "layer_norm: Add '/encoder/Add_1'".
+  virtual const std::vector<std::string>& fusions() const = 0;
 };
 
 }  // namespace hugot

@@ -103,9 +103,9 @@ FeatureExtraction::Impl::Impl(std::shared_ptr<Session::Impl> session,
   const auto graph_file = directory_.onnx_file(options.onnx_filename);
   EncoderOptions encoder_options;
   encoder_options.may_have_type_ids = has_type_ids_;
-  encoder_options.output =
-      choose_output(load_model(graph_file, session_->ops), options.output_name, must_pool);
-  encoder_ = Encoder::load(graph_file, session_->ops, encoder_options);
+  LoadedModel model = load_model(graph_file, session_->ops);
+  encoder_options.output = choose_output(model, options.output_name, must_pool);
+  encoder_ = Encoder::load(std::move(model), session_->ops, encoder_options);
   require(encoder_->per_token() || !options.pooling, ErrorCode::kInvalidArgument, "output '",
           encoder_options.output, "' has one row per text: there is nothing to pool");
   head_ = std::make_unique<const SentenceHead>(directory_.modules, options, encoder_->per_token());

@@ -116,9 +116,9 @@ std::string rule_name(const RaggedPlan& plan, NodeId id) {
   return "?";
 }
 
-void print_ragged(const RaggedPlan& plan, const PassContext& context) {
+void print_ragged(const RaggedPlan& plan, const std::vector<std::string>& log) {
   std::map<std::string, size_t> fusions;
-  for (const std::string& line : context.log) ++fusions[line.substr(0, line.find(':'))];
+  for (const std::string& line : log) ++fusions[line.substr(0, line.find(':'))];
   std::cout << "ragged mode: yes, packed weights of " << plan.prepared_bytes() << " bytes\n";
   std::cout << "fusions:";
   for (const auto& [name, count] : fusions) std::cout << " " << name << " " << count;
@@ -178,7 +178,7 @@ void write_dot(const Graph& graph, const std::string& file) {
 int inspect(const Options& options) {
   const OpRegistry ops = builtin_ops();
   const auto file = graph_file(options);
-  const LoadedModel model = load_model(file, ops);
+  LoadedModel model = load_model(file, ops);
   std::cout << "model: " << file.string() << "\n";
   std::cout << "producer: " << model.producer_name << " " << model.producer_version
             << ", IR version " << model.ir_version << "\n";
@@ -195,13 +195,11 @@ int inspect(const Options& options) {
   print_operators(model.graph);
 
   Graph shown = model.graph;
-  PassContext context{ops};
   try {
-    const auto encoder = Encoder::load(file, ops, {});
+    const auto encoder = Encoder::load(std::move(model), ops, {});
     if (const RaggedPlan* plan = encoder->ragged_plan()) {
-      const int first = 0;
-      optimize_for_ragged(shown, plan->inputs(), {&first, 1}, context);
-      print_ragged(*plan, context);
+      print_ragged(*plan, encoder->fusions());
+      shown = plan->graph();
     } else {
       std::cout << "ragged mode: no, text by text: " << encoder->why_not_ragged() << "\n";
     }

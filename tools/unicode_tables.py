@@ -73,7 +73,7 @@ def lower_ranges(delta):
 
 
 def combining_classes(nfd):
-    """The reference knows the class of a mark when it reorders it next to a mark of another class."""
+    """The reference knows the class of a mark when it reorders it beside one of another class."""
     out = {}
     for c in CODE_POINTS:
         value = unicodedata.combining(chr(c))
