@@ -173,17 +173,30 @@ RowWriter::~RowWriter() {
 }
 
 bool RowWriter::write(std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t done = ::write(descriptor_, text.data(), text.size());
-    if (done >= 0) {
-      text.remove_prefix(static_cast<size_t>(done));
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t count = ::write(descriptor_, text.data() + done, text.size() - done);
+    if (count >= 0) {
+      done += static_cast<size_t>(count);
     } else if (errno == EPIPE) {
       return false;
     } else if (errno != EINTR) {
+      const int reason = errno;
+      cut_back(text.substr(0, done));
+      errno = reason;
       fail_io("cannot write", name_);
     }
   }
+  written_ += done;
   return true;
+}
+
+void RowWriter::cut_back(std::string_view partial) const {
+  if (descriptor_ <= STDERR_FILENO) return;
+  const size_t end = partial.rfind('\n');
+  const size_t rows = end == std::string_view::npos ? 0 : end + 1;
+  // When even this fails the first error is the one to tell.
+  [[maybe_unused]] const int ignored = ftruncate(descriptor_, static_cast<off_t>(written_ + rows));
 }
 
 ProgressLine::ProgressLine() : enabled_(isatty(STDERR_FILENO) != 0), start_(now()) {}

@@ -85,12 +85,17 @@ class RowWriter {
   RowWriter& operator=(const RowWriter&) = delete;
 
   // Hands the text to the operating system before it returns. Throws kIo with path and reason;
-  // returns false when the reader of standard output has gone away.
+  // returns false when the reader of standard output has gone away. After an error a file ends with
+  // the last whole row that fitted.
   bool write(std::string_view text);
 
  private:
+  // Cuts a half written row off; `partial` is what got through of the text that failed.
+  void cut_back(std::string_view partial) const;
+
   std::string name_ = "standard output";
   int descriptor_ = 1;
+  uint64_t written_ = 0;
 };
 
 // Rows, speed and time left on standard error, when that is a terminal.
