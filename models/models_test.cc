@@ -6,12 +6,12 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/testing.h"
 #include "kernels/registry.h"
 #include "models/convert.h"
 #include "models/encoder.h"
 #include "models/model_directory.h"
 #include "models/pooling.h"
-#include "tests/temporary_folder.h"
 
 namespace hugot {
 namespace {
@@ -103,7 +103,7 @@ TEST_CASE("model directory: what the files say") {
 }
 
 TEST_CASE("model directory: limits of families with offset positions, and none at all") {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   write_file_atomically(folder.path() / "config.json",
                         R"({"model_type": "roberta", "max_position_embeddings": 514,
                             "pad_token_id": 1})");
@@ -118,7 +118,7 @@ TEST_CASE("model directory: limits of families with offset positions, and none a
 }
 
 TEST_CASE("model directory: modules and both spellings of pooling") {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto pooling_of = [&](std::string_view config) {
     fs::create_directories(folder.path() / "1_Pooling");
     write_file_atomically(folder.path() / "1_Pooling" / "config.json", config);
@@ -140,7 +140,7 @@ TEST_CASE("model directory: modules and both spellings of pooling") {
 }
 
 TEST_CASE("model directory: finding the graph") {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto find = [&](const std::string& name) {
     return ModelDirectory::read(folder.path()).onnx_file(name).lexically_relative(folder.path());
   };
@@ -158,7 +158,7 @@ TEST_CASE("model directory: finding the graph") {
 }
 
 TEST_CASE("find_model: directories, then names below the folder") {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   fs::create_directories(folder.path() / "owner_name");
   CHECK(find_model("owner/name", folder.path()) == folder.path() / "owner_name");
   CHECK(find_model(folder.path(), {}) == folder.path());
@@ -166,7 +166,7 @@ TEST_CASE("find_model: directories, then names below the folder") {
 }
 
 TEST_CASE("convert: a graph that the encoder runs, and no half-made directories") {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const OpRegistry ops = builtin_ops();
   const fs::path output = folder.path() / "tiny";
   convert_model(kTinyBert, output, false, ops);
@@ -189,7 +189,7 @@ TEST_CASE("convert: a graph that the encoder runs, and no half-made directories"
 }
 
 TEST_CASE("convert: clear errors") {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const OpRegistry ops = builtin_ops();
   const fs::path source = folder.path() / "source";
   fs::copy(kTinyBert, source, fs::copy_options::recursive);

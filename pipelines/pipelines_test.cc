@@ -8,18 +8,18 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/testing.h"
 #include "hugot/hugot.h"
 #include "hugot/hugot.hpp"
 #include "kernels/registry.h"
 #include "models/convert.h"
-#include "tests/temporary_folder.h"
 
 namespace hugot {
 namespace {
 
 // The fixture model, converted once for all cases.
 const std::filesystem::path& tiny_bert() {
-  static const TemporaryFolder folder;
+  static const TemporaryDirectory folder;
   static const std::filesystem::path path = [] {
     convert_model("tests/data/tiny-bert", folder.path() / "tiny", false, builtin_ops());
     return folder.path() / "tiny";

@@ -7,13 +7,19 @@
 
 #include "graph/graph.h"
 #include "graph/op.h"
+#include "kernels/registry.h"
 #include "tests/harness.h"
 
 namespace hugot::test {
 
+inline const OpRegistry& ops() {
+  static const OpRegistry registry = builtin_ops();
+  return registry;
+}
+
 class GraphBuilder {
  public:
-  GraphBuilder(const OpRegistry& ops, int opset) : ops_(ops), opset_(opset) {}
+  explicit GraphBuilder(int opset) : opset_(opset) {}
 
   Graph graph;
 
@@ -40,7 +46,7 @@ class GraphBuilder {
     node.name = str(type, graph.node_count());
     node.op_type = type;
     node.opset = opset_;
-    node.op = &ops_.get("", type, opset_);
+    node.op = &ops().get("", type, opset_);
     node.attributes = std::move(attributes);
     node.inputs = std::move(inputs);
     node.outputs = {graph.add_value(node.name)};
@@ -50,7 +56,6 @@ class GraphBuilder {
   }
 
  private:
-  const OpRegistry& ops_;
   int opset_;
 };
 

@@ -7,18 +7,13 @@
 #include <cmath>
 
 #include "graph/exec/executor.h"
-#include "kernels/registry.h"
 #include "tests/graph_builder.h"
 
 namespace hugot {
 namespace {
 
 using test::GraphBuilder;
-
-const OpRegistry& ops() {
-  static const OpRegistry registry = builtin_ops();
-  return registry;
-}
+using test::ops;
 
 int count(const Graph& graph, std::string_view op_type) {
   int found = 0;
@@ -48,7 +43,7 @@ double largest_difference(const Tensor& a, const Tensor& b) {
 template <class Build>
 void check_fusion(const Build& build, size_t (*pass)(Graph&, PassContext&),
                   std::string_view fused_type, std::string_view gone_type) {
-  GraphBuilder builder(ops(), 14);
+  GraphBuilder builder(14);
   const ValueId x = builder.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));
   builder.graph.outputs = {build(builder, x)};
   const Tensor input = test::random_tensor(DType::kFloat32, {5, 8}, -4, 4, 1);
@@ -113,7 +108,7 @@ TEST_CASE("gelu is found in its tanh form, with a power or with products") {
 }
 
 TEST_CASE("what only looks like gelu stays") {
-  GraphBuilder b(ops(), 14);
+  GraphBuilder b(14);
   const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));
   const ValueId erf = b.op("Erf", {b.op("Div", {x, b.number(1.5f)})});
   b.graph.outputs = {
@@ -145,7 +140,7 @@ TEST_CASE("layer normalization is found with power or product, quotient or recip
 }
 
 TEST_CASE("linear takes bias, activation and residual along") {
-  GraphBuilder b(ops(), 20);
+  GraphBuilder b(20);
   const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));
   const ValueId product = b.op("MatMul", {x, b.weights({8, 8}, 1)});
   const ValueId act = b.op("Gelu", {b.op("Add", {b.weights({8}, 2), product})});
@@ -161,7 +156,7 @@ TEST_CASE("linear takes bias, activation and residual along") {
 }
 
 TEST_CASE("linear leaves a product alone that others read too") {
-  GraphBuilder b(ops(), 20);
+  GraphBuilder b(20);
   const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));
   const ValueId product = b.op("MatMul", {x, b.weights({8, 8}, 1)});
   b.graph.outputs = {b.op("Add", {product, b.weights({8}, 2)}), product};
@@ -174,7 +169,7 @@ TEST_CASE("linear leaves a product alone that others read too") {
 }
 
 TEST_CASE("shape arithmetic of exporters is solved for the length of a text") {
-  GraphBuilder b(ops(), 14);
+  GraphBuilder b(14);
   const ValueId ids = b.input("input_ids", DType::kInt64);
   const ValueId hidden = b.op("Gather", {b.weights({10, 8}, 1), ids});
   const auto size = [&](int64_t axis) {
@@ -195,7 +190,7 @@ TEST_CASE("shape arithmetic of exporters is solved for the length of a text") {
 
 TEST_CASE("masks of single texts vanish in every spelling") {
   const auto remaining = [](const auto& build) {
-    GraphBuilder b(ops(), 14);
+    GraphBuilder b(14);
     const ValueId ids = b.input("input_ids", DType::kInt64);
     const ValueId mask = b.input("attention_mask", DType::kInt64);
     const ValueId hidden = b.op("Gather", {b.weights({10, 8}, 1), ids});

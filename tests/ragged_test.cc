@@ -7,18 +7,13 @@
 #include <random>
 
 #include "graph/passes/passes.h"
-#include "kernels/registry.h"
 #include "tests/graph_builder.h"
 
 namespace hugot {
 namespace {
 
 using test::GraphBuilder;
-
-const OpRegistry& ops() {
-  static const OpRegistry registry = builtin_ops();
-  return registry;
-}
+using test::ops;
 
 constexpr int64_t kHidden = 24;
 constexpr int64_t kHeads = 3;
@@ -57,7 +52,7 @@ struct Model {
 // build(builder, ids) returns the output; the graph has input_ids only.
 template <class Build>
 Model make_model(const Build& build) {
-  GraphBuilder b(ops(), 14);
+  GraphBuilder b(14);
   const ValueId ids = b.input("input_ids", DType::kInt64);
   b.graph.outputs = {build(b, ids)};
   PassContext context{ops()};
