@@ -25,6 +25,7 @@ std::string text_of(std::span<const std::byte> bytes) {
 
 // Without waiting for the disk, for files that are not kept.
 void write_plainly(const fs::path& path, const std::string& bytes) {
+  fs::remove(path);  // some file systems flush a file that is truncated and written again
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
