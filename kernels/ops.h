@@ -7,7 +7,8 @@
 
 namespace hugot::ops {
 
-#define HUGOT_OP(domain, name, room, cpu, cuda, gradient, ...) OpDef domain##_##name(int since_version);
+#define HUGOT_OP(domain, name, room, cpu, cuda, gradient, ...) \
+  OpDef domain##_##name(int since_version);
 #include "kernels/op_list.def"
 #undef HUGOT_OP
 

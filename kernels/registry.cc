@@ -21,10 +21,10 @@ struct Line {
 
 std::vector<Line> lines() {
   std::vector<Line> result;
-#define HUGOT_OP(domain, name, room, cpu, cuda, gradient, ...)                              \
-  result.push_back({{words::domain, #name, #room, words::cpu, words::cuda, words::gradient, \
-                     {__VA_ARGS__}},                                                        \
-                    ops::domain##_##name});
+#define HUGOT_OP(domain, name, room, cpu, cuda, gradient, ...)                                 \
+  result.push_back(                                                                            \
+      {{words::domain, #name, #room, words::cpu, words::cuda, words::gradient, {__VA_ARGS__}}, \
+       ops::domain##_##name});
 #include "kernels/op_list.def"
 #undef HUGOT_OP
   return result;
