@@ -126,4 +126,20 @@ int infer_axis(const Dims& shape, int64_t axis) {
   return normalize_axis(axis, static_cast<int>(shape.size()));
 }
 
+Dim unknown_dim(const InferContext& ctx, int output, int axis) {
+  const ValueId value = ctx.node().outputs[static_cast<size_t>(output)];
+  return Dim::symbol(str("?", value, ".", axis));
+}
+
+Dims unknown_dims(const InferContext& ctx, int output, int rank) {
+  Dims dims;
+  for (int axis = 0; axis < rank; ++axis) dims.push_back(unknown_dim(ctx, output, axis));
+  return dims;
+}
+
+bool fixed_behind(const Fact& fact, int axis) {
+  return fact.shape && std::all_of(fact.shape->begin() + axis + 1, fact.shape->end(),
+                                   [](const Dim& dim) { return dim.is_number(); });
+}
+
 }  // namespace hugot

@@ -39,6 +39,14 @@ void propagate_symbolic(InferContext& ctx, SymbolicRule rule);
 // Output `index` is what input `i` is: dtype, shape, and everything known about the elements.
 void pass_fact(InferContext& ctx, int i, int index = 0);
 
+// A dimension of output `output` about which nothing is known: a symbol of its own.
+Dim unknown_dim(const InferContext& ctx, int output, int axis);
+// `rank` of them.
+Dims unknown_dims(const InferContext& ctx, int output, int rank);
+
+// True when no dimension of `fact` behind `axis` depends on the text.
+bool fixed_behind(const Fact& fact, int axis);
+
 // Axis normalised against a shape whose rank is known.
 int infer_axis(const Dims& shape, int64_t axis);
 

@@ -40,7 +40,7 @@ class SentenceHead {
 };
 
 // Implementation of the public class. All functions are thread-safe.
-class FeatureExtraction::Impl {
+class HUGOT_LOCAL FeatureExtraction::Impl {
  public:
   // `session` is kept alive. Throws what ModelDirectory, Tokenizer and Encoder throw;
   // kInvalidArgument for options that the model cannot meet.

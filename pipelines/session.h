@@ -9,7 +9,7 @@
 
 namespace hugot {
 
-class Session::Impl {
+class HUGOT_LOCAL Session::Impl {
  public:
   explicit Impl(int threads) : ops(builtin_ops()), pool(threads) {}
 

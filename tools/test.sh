@@ -12,6 +12,11 @@ COUNTS=$BUILD/test-counts
 LOGS=$BUILD/test-logs
 START=$SECONDS
 
+# Failures that are gaps, not errors: they count as skipped. Dropout in training mode draws random
+# numbers, and its cases expect those of numpy.
+ONNX_GAPS='is not implemented$|^FAIL test_training_dropout'
+ACCEPT_GAPS='is not implemented|model (BPE|Unigram|WordLevel) is not supported'
+
 # -- counting
 
 # suite NAME COMMAND..: runs a test program. Its counts are the last line of the form
@@ -85,13 +90,14 @@ conformance() {
   local data archive name
   data=$("$BUILD/venv/bin/python" -c \
     'import onnx, pathlib; print(pathlib.Path(onnx.__file__).parent / "backend/test/data/node")')
-  suite onnx-node-wheel python3 tools/onnx_suite.py "$BUILD/hugot" "$data"
+  suite onnx-node-wheel python3 tools/count_gaps.py "$ONNX_GAPS" "$BUILD/hugot" onnx-test "$data"
   for name in onnx-node-latest onnx-simple-and-pytorch-operator; do
     archive=$SHARED/data/onnx/$name.tar.xz
     if [ -f "$archive" ]; then
       mkdir -p "$BUILD/test-data/$name"
       tar -xJf "$archive" -C "$BUILD/test-data/$name"
-      suite "$name" python3 tools/onnx_suite.py "$BUILD/hugot" "$BUILD/test-data/$name"
+      suite "$name" python3 tools/count_gaps.py "$ONNX_GAPS" \
+        "$BUILD/hugot" onnx-test "$BUILD/test-data/$name"
     else
       skip "$name" "no shared data"
     fi

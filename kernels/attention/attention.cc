@@ -2,9 +2,9 @@
 #include "kernels/attention/attention.h"
 
 #include "base/error.h"
+#include "kernels/define.h"
 #include "kernels/infer_helpers.h"
 #include "kernels/ops.h"
-#include "kernels/views/define.h"
 
 namespace hugot {
 namespace attention {

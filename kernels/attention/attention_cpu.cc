@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "kernels/attention/attention.h"
 #include "kernels/cpu/attention.h"
-#include "kernels/movement/strided.h"
+#include "kernels/strided.h"
 
 namespace hugot::attention {
 namespace {

@@ -10,7 +10,7 @@
 #include "kernels/convert.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/dispatch.h"
-#include "kernels/movement/strided.h"
+#include "kernels/strided.h"
 
 namespace hugot::attention {
 namespace {

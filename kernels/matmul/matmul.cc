@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "kernels/define.h"
 #include "kernels/infer_helpers.h"
 #include "kernels/ops.h"
-#include "kernels/views/define.h"
 
 namespace hugot {
 namespace matmul {

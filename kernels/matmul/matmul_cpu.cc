@@ -6,7 +6,7 @@
 #include "kernels/convert.h"
 #include "kernels/dispatch.h"
 #include "kernels/matmul/matmul.h"
-#include "kernels/movement/strided.h"
+#include "kernels/strided.h"
 
 namespace hugot::matmul {
 namespace {

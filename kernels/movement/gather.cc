@@ -1,10 +1,9 @@
 // Gather, GatherElements, GatherND, ScatterElements, ScatterND: inference and batching.
 #include "base/error.h"
+#include "kernels/define.h"
 #include "kernels/infer_helpers.h"
 #include "kernels/movement/movement.h"
 #include "kernels/ops.h"
-#include "kernels/views/define.h"
-#include "kernels/views/views.h"
 
 namespace hugot {
 namespace movement {
@@ -38,7 +37,7 @@ Batching batch_gather(const BatchQuery& query) {
   // Rows of a shared table by the ids of tokens or texts.
   const int token = query.token_axis(1);
   if (token >= 0 && query.output_token_axis(0) == axis + token &&
-      views::fixed_behind(query.input_fact(1), token)) {
+      fixed_behind(query.input_fact(1), token)) {
     return Batching::kPacked;
   }
   return query.row(1) && axis == 0 ? Batching::kRows : Batching::kLoop;
@@ -97,7 +96,7 @@ Batching batch_gather_nd(const BatchQuery& query) {
   const bool shared = !query.ragged(0) && query.node().get<int64_t>("batch_dims", 0) == 0;
   if (!shared || token >= query.input_fact(1).rank() - 1) return Batching::kLoop;
   if (token >= 0 && query.output_token_axis(0) == token &&
-      views::fixed_behind(query.input_fact(1), token)) {
+      fixed_behind(query.input_fact(1), token)) {
     return Batching::kPacked;
   }
   return query.row(1) && query.input_fact(1).rank() > 1 ? Batching::kRows : Batching::kLoop;

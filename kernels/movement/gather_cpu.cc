@@ -1,10 +1,10 @@
 // Kernels of Gather, GatherElements and GatherND.
 #include <algorithm>
 
-#include "kernels/movement/element.h"
+#include "kernels/element.h"
 #include "kernels/movement/indices.h"
 #include "kernels/movement/movement.h"
-#include "kernels/movement/strided.h"
+#include "kernels/strided.h"
 
 namespace hugot::movement {
 

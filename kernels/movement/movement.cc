@@ -6,17 +6,13 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "kernels/define.h"
 #include "kernels/infer_helpers.h"
 #include "kernels/ops.h"
-#include "kernels/views/define.h"
-#include "kernels/views/views.h"
 
 namespace hugot {
 namespace movement {
 namespace {
-
-using views::unknown_dim;
-using views::unknown_dims;
 
 // Attribute or input, as old and new versions give the same list; empty when not known or absent.
 std::optional<std::vector<int64_t>> list_of(const InferContext& ctx, std::string_view attribute,
@@ -45,7 +41,7 @@ Batching batch_transpose(const BatchQuery& query) {
   const int token = query.token_axis(0);
   const int target = query.output_token_axis(0);
   if (token >= 0 && target >= 0 && perm[static_cast<size_t>(target)] == token &&
-      views::fixed_behind(in, token)) {
+      fixed_behind(in, token)) {
     return Batching::kPacked;
   }
   return query.row(0) && perm.front() == 0 ? Batching::kRows : Batching::kLoop;
@@ -98,7 +94,7 @@ Batching batch_concat(const BatchQuery& query) {
   bool rows = axis > 0;
   for (int i = 0; i < static_cast<int>(query.node().inputs.size()); ++i) {
     packed = packed && query.ragged(i) && query.token_axis(i) == target &&
-             views::fixed_behind(query.input_fact(i), target);
+             fixed_behind(query.input_fact(i), target);
     rows = rows && query.row(i);
   }
   if (packed) return Batching::kPacked;

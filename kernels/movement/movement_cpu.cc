@@ -3,9 +3,9 @@
 #include <limits>
 
 #include "base/error.h"
-#include "kernels/movement/element.h"
+#include "kernels/element.h"
 #include "kernels/movement/movement.h"
-#include "kernels/movement/strided.h"
+#include "kernels/strided.h"
 
 namespace hugot::movement {
 namespace {

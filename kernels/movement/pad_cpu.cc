@@ -4,9 +4,9 @@
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
-#include "kernels/movement/element.h"
+#include "kernels/element.h"
 #include "kernels/movement/movement.h"
-#include "kernels/movement/strided.h"
+#include "kernels/strided.h"
 
 namespace hugot::movement {
 namespace {

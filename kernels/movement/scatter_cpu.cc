@@ -3,10 +3,10 @@
 #include <string>
 
 #include "kernels/dispatch.h"
-#include "kernels/movement/element.h"
+#include "kernels/element.h"
 #include "kernels/movement/indices.h"
 #include "kernels/movement/movement.h"
-#include "kernels/movement/strided.h"
+#include "kernels/strided.h"
 
 namespace hugot::movement {
 namespace {

@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "kernels/define.h"
 #include "kernels/infer_helpers.h"
 #include "kernels/ops.h"
-#include "kernels/views/define.h"
 
 namespace hugot {
 namespace views {
@@ -305,22 +305,6 @@ OpDef define_view(Arity inputs, InferFunction infer, KernelFunction cpu, Arity o
 }
 
 }  // namespace
-
-Dim unknown_dim(const InferContext& ctx, int output, int axis) {
-  const ValueId value = ctx.node().outputs[static_cast<size_t>(output)];
-  return Dim::symbol(str("?", value, ".", axis));
-}
-
-Dims unknown_dims(const InferContext& ctx, int output, int rank) {
-  Dims dims;
-  for (int axis = 0; axis < rank; ++axis) dims.push_back(unknown_dim(ctx, output, axis));
-  return dims;
-}
-
-bool fixed_behind(const Fact& fact, int axis) {
-  return fact.shape && std::all_of(fact.shape->begin() + axis + 1, fact.shape->end(),
-                                   [](const Dim& dim) { return dim.is_number(); });
-}
 
 Batching batch_view(const BatchQuery& query) {
   const Fact& in = query.input_fact(0);

@@ -10,17 +10,9 @@
 
 namespace hugot::views {
 
-// A dimension of output `output` about which nothing is known: a symbol of its own.
-Dim unknown_dim(const InferContext& ctx, int output, int axis);
-// `rank` of them.
-Dims unknown_dims(const InferContext& ctx, int output, int rank);
-
 // Batching of operators that give the same memory another shape: elements of a token stay together
 // and tokens stay in order when both sides have a leading token axis.
 Batching batch_view(const BatchQuery& query);
-
-// True when no dimension of `fact` behind `axis` depends on the text.
-bool fixed_behind(const Fact& fact, int axis);
 
 // Tensor behind a Constant node's attributes. Throws kUnsupported for a sparse value.
 Tensor constant_value(const Node& node);

@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
-#include "kernels/movement/element.h"
-#include "kernels/movement/strided.h"
+#include "kernels/element.h"
+#include "kernels/strided.h"
 #include "kernels/views/views.h"
 
 namespace hugot::views {

@@ -1,9 +1,9 @@
-#include "kernels/movement/strided.h"
+#include "kernels/strided.h"
 
 #include <algorithm>
 
 #include "base/error.h"
-#include "kernels/movement/element.h"
+#include "kernels/element.h"
 
 namespace hugot {
 namespace {

@@ -1,6 +1,6 @@
 // Short forms of operator definitions.
-#ifndef HUGOT_KERNELS_VIEWS_DEFINE_H_
-#define HUGOT_KERNELS_VIEWS_DEFINE_H_
+#ifndef HUGOT_KERNELS_DEFINE_H_
+#define HUGOT_KERNELS_DEFINE_H_
 
 #include "graph/op.h"
 
@@ -26,4 +26,4 @@ inline OpDef define(Arity inputs, InferFunction infer, KernelFunction cpu,
 
 }  // namespace hugot
 
-#endif  // HUGOT_KERNELS_VIEWS_DEFINE_H_
+#endif  // HUGOT_KERNELS_DEFINE_H_

@@ -1,6 +1,6 @@
 // Elements as bags of bytes, for operators that move values without looking at them.
-#ifndef HUGOT_KERNELS_MOVEMENT_ELEMENT_H_
-#define HUGOT_KERNELS_MOVEMENT_ELEMENT_H_
+#ifndef HUGOT_KERNELS_ELEMENT_H_
+#define HUGOT_KERNELS_ELEMENT_H_
 
 #include <cstddef>
 #include <string>
@@ -51,4 +51,4 @@ T* elements(Tensor& tensor) {
 
 }  // namespace hugot
 
-#endif  // HUGOT_KERNELS_MOVEMENT_ELEMENT_H_
+#endif  // HUGOT_KERNELS_ELEMENT_H_

@@ -1,6 +1,6 @@
 // Strided views: the common core of Transpose, Expand, Slice, Tile and their kin.
-#ifndef HUGOT_KERNELS_MOVEMENT_STRIDED_H_
-#define HUGOT_KERNELS_MOVEMENT_STRIDED_H_
+#ifndef HUGOT_KERNELS_STRIDED_H_
+#define HUGOT_KERNELS_STRIDED_H_
 
 #include <array>
 #include <cstdint>
@@ -85,4 +85,4 @@ inline void Odometer::next() {
 
 }  // namespace hugot
 
-#endif  // HUGOT_KERNELS_MOVEMENT_STRIDED_H_
+#endif  // HUGOT_KERNELS_STRIDED_H_
