@@ -75,7 +75,7 @@ TEST_CASE("feature extraction: every pooling agrees with float64") {
       {"mean-sqrt-len", Pooling::kMeanSqrtLen},
       {"weighted-mean", Pooling::kWeightedMean}};
   for (const auto& [name, mode] : modes) {
-    CAPTURE(name);
+    INFO(std::string(name));
     FeatureExtractionOptions options;
     options.pooling = mode;
     const auto result = session.feature_extraction(tiny_bert(), options).run(golden().texts);

@@ -72,6 +72,11 @@ def layer_of(name):
     return next((layer for layer in LAYERS if name.startswith(layer + "/")), None)
 
 
+def room_of(name):
+    parts = name.split("/")
+    return parts[1] if parts[0] == "kernels" and len(parts) > 2 else None
+
+
 def check_includes(name, text):
     layer = layer_of(name)
     if layer is None:
@@ -85,6 +90,9 @@ def check_includes(name, text):
             continue  # the harness
         if target is not None and target not in allowed(layer):
             bad.append(include)
+        room, other = room_of(name), room_of(include)
+        if room and other and other not in (room, "cpu"):
+            bad.append(f"{include} (another room)")
         if target is None and not include.endswith((".inc", ".pb.h")) and not (ROOT / include).exists():
             bad.append(f"{include} (not written from the root)")
     check(not bad, f"{name}: may not include {', '.join(bad)}")

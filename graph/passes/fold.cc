@@ -37,7 +37,8 @@ bool grows_too_much(const Graph& graph, const Node& node) {
 std::optional<Tensor> known_tensor(const Fact& fact) {
   const auto shape = fact.fixed_shape();
   if (!shape || fact.constant) return std::nullopt;
-  if (fact.uniform && fact.uniform->dtype() != DType::kString && shape->size() <= 4096) {
+  const bool whole_bytes = dtype_bits(fact.dtype) >= 8;  // neither strings nor packed types
+  if (fact.uniform && whole_bytes && shape->size() <= 4096) {
     Tensor tensor(fact.dtype, *shape);
     const size_t width = fact.uniform->bytes();
     for (int64_t i = 0; i < tensor.size(); ++i) {
