@@ -74,10 +74,11 @@ TEST_CASE("feature extraction: every pooling agrees with float64") {
       {"last", Pooling::kLast},
       {"mean-sqrt-len", Pooling::kMeanSqrtLen},
       {"weighted-mean", Pooling::kWeightedMean}};
-  for (const auto& [name, mode] : modes) {
-    INFO(std::string(name));
+  for (const auto& entry : modes) {
+    const char* name = entry.first;
+    CAPTURE(name);
     FeatureExtractionOptions options;
-    options.pooling = mode;
+    options.pooling = entry.second;
     const auto result = session.feature_extraction(tiny_bert(), options).run(golden().texts);
     REQUIRE(result.rows == golden().texts.size());
     CHECK(result.errors.empty());
