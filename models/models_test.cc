@@ -4,6 +4,7 @@
 #include <fstream>
 #include <string>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/testing.h"
@@ -78,6 +79,36 @@ TEST_CASE("normalize_l2 divides by at least 1e-12") {
   vector = {1e-14, 0};
   normalize_l2(vector);
   CHECK(vector[0] == doctest::Approx(0.01));
+}
+
+TEST_CASE("Dense: a linear layer with activation") {
+  const TemporaryDirectory folder;
+  const auto write_config = [&](const std::string& activation) {
+    write_file_atomically(folder.path() / "config.json",
+                          R"({"activation_function": "torch.nn.modules.)" + activation + "\"}");
+  };
+  const std::string header =
+      R"({"linear.weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},)"
+      R"("linear.bias":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}})";
+  std::string file;
+  append_number(file, uint64_t{header.size()});
+  file += header;
+  for (const float x : {2.0f, -1.0f, 0.5f}) append_number(file, x);
+  write_config("linear.Identity");
+  CHECK(contains(error_of([&] { Dense dense(folder.path()); }), "model.safetensors"));
+  write_file_atomically(folder.path() / "model.safetensors", file);
+
+  const std::vector<double> input = {3, 7};
+  const Dense identity(folder.path());
+  CHECK(identity.inputs() == 2);
+  CHECK(identity.outputs() == 1);
+  CHECK(identity.apply(input) == std::vector<double>{-0.5});
+  write_config("activation.Tanh");
+  CHECK(Dense(folder.path()).apply(input)[0] == doctest::Approx(std::tanh(-0.5)));
+  write_config("activation.ReLU");
+  CHECK(Dense(folder.path()).apply(input)[0] == 0);
+  write_config("activation.Mish");
+  CHECK(contains(error_of([&] { Dense dense(folder.path()); }), "Mish"));
 }
 
 TEST_CASE("pooling_from_name knows the names of the command line") {
