@@ -2,6 +2,7 @@
 #ifndef HUGOT_BASE_DTYPE_H_
 #define HUGOT_BASE_DTYPE_H_
 
+#include <bit>
 #include <complex>
 #include <cstdint>
 #include <string>
@@ -57,7 +58,15 @@ struct Float16 {
   uint16_t bits = 0;
   Float16() = default;
   explicit Float16(float value);
-  explicit operator float() const;
+  // Without branches, so that loops over it become vector code: exponent and mantissa, moved to
+  // their places in a float, are the value times 2^-112, also for subnormals.
+  explicit operator float() const {
+    const float scaled =
+        std::bit_cast<float>(static_cast<uint32_t>(bits & 0x7fffu) << 13) * 0x1p112f;
+    const uint32_t inf_or_nan = scaled >= 65536.0f ? 0x7f800000u : 0u;
+    const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
+    return std::bit_cast<float>(std::bit_cast<uint32_t>(scaled) | inf_or_nan | sign);
+  }
 };
 
 // The upper half of a binary32, stored as its bits. Conversions round to nearest, ties to even.
@@ -65,7 +74,9 @@ struct BFloat16 {
   uint16_t bits = 0;
   BFloat16() = default;
   explicit BFloat16(float value);
-  explicit operator float() const;
+  explicit operator float() const {
+    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  }
 };
 
 namespace internal {

@@ -70,6 +70,15 @@ void Tensor::check_dtype(DType wanted) const {
           " but was accessed as ", dtype_name(wanted));
 }
 
+void fill(Tensor& tensor, const Tensor& value, int64_t count) {
+  require(value.dtype() == tensor.dtype() && value.size() == 1 && count <= tensor.size() &&
+              dtype_bits(value.dtype()) >= 8,
+          ErrorCode::kInternal, "cannot fill ", describe(tensor), " with ", describe(value));
+  const size_t width = value.bytes();
+  auto* to = static_cast<std::byte*>(tensor.raw());
+  for (int64_t i = 0; i < count; ++i, to += width) std::memcpy(to, value.raw(), width);
+}
+
 std::vector<int64_t> to_int64s(const Tensor& tensor) {
   std::vector<int64_t> out(static_cast<size_t>(tensor.size()));
   const auto copy = [&]<class T>(const T*) {

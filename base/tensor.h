@@ -92,6 +92,10 @@ Tensor Tensor::from(const Shape& shape, std::span<const T> values) {
   return out;
 }
 
+// Sets the first `count` elements of a tensor to the one element of `value`, which has the same
+// type. Throws kInternal for strings and packed types.
+void fill(Tensor& tensor, const Tensor& value, int64_t count);
+
 // All elements of a tensor of any integer or bool type as int64. Throws kInvalidArgument otherwise.
 std::vector<int64_t> to_int64s(const Tensor& tensor);
 

@@ -10,6 +10,9 @@
 
 namespace hugot {
 
+// A list of symbolic elements (Fact::symbolic) is kept up to this length.
+inline constexpr int64_t kMaxSymbolicElements = 1024;
+
 // Static knowledge about a tensor. Every part may be missing; what is there is true for every run.
 struct Fact {
   DType dtype = DType::kUndefined;

@@ -7,8 +7,6 @@
 namespace hugot {
 namespace {
 
-constexpr int64_t kMaxSymbolicElements = 1024;
-
 std::string key(std::string_view domain, std::string_view name) { return str(domain, "/", name); }
 
 // One node with owned outputs, outside of any plan.

@@ -23,19 +23,6 @@ inline float round_to_odd(double value) {
   return std::bit_cast<float>(bits | 1u);
 }
 
-// The value of a float16, without branches so that loops over it become vector code: its exponent
-// and mantissa, moved to their places in a float, are the value times 2^-112, also for subnormals.
-inline float widen(Float16 value) {
-  const uint32_t magnitude = static_cast<uint32_t>(value.bits & 0x7fffu) << 13;
-  const float scaled = std::bit_cast<float>(magnitude) * 0x1p112f;
-  const uint32_t inf_or_nan = scaled >= 65536.0f ? 0x7f800000u : 0u;
-  const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000u) << 16;
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(scaled) | inf_or_nan | sign);
-}
-inline float widen(BFloat16 value) {
-  return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
-}
-
 // float to integer cuts towards zero and saturates, NaN gives 0; integer to integer wraps; anything
 // to bool is "not 0" (NaN is true); to a float type rounds to nearest, ties to even, once (int64
 // and uint64 beyond 2^53 become float64 first).
@@ -44,7 +31,7 @@ inline To convert(From value) {
   if constexpr (std::is_same_v<To, From>) {
     return value;
   } else if constexpr (is_half<From>) {
-    return convert<To>(widen(value));
+    return convert<To>(static_cast<float>(value));
   } else if constexpr (std::is_same_v<To, bool>) {
     return value != From{0};
   } else if constexpr (is_half<To>) {

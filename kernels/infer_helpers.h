@@ -9,9 +9,6 @@
 
 namespace hugot {
 
-// A list of symbolic elements is kept up to this length.
-inline constexpr int64_t kMaxSymbolicElements = 1024;
-
 // The dtype of input i; throws kInvalidArgument when inputs i and j are both known and differ.
 DType input_dtype(const InferContext& ctx, int i);
 void require_same_dtype(const InferContext& ctx, int i, int j);

@@ -133,7 +133,9 @@ void check_texts(std::span<const EncoderText> texts) {
 class RaggedEncoder final : public Encoder {
  public:
   RaggedEncoder(std::shared_ptr<const RaggedPlan> plan, std::vector<std::string> fusions)
-      : plan_(std::move(plan)), fusions_(std::move(fusions)) {}
+      : plan_(std::move(plan)) {
+    fusions_ = std::move(fusions);
+  }
 
   void run(std::span<const EncoderText> texts, ThreadPool& pool, const EncoderSink& sink,
            std::stop_token stop) const override {
@@ -164,8 +166,6 @@ class RaggedEncoder final : public Encoder {
 
   bool per_token() const override { return plan_->output_per_token(0); }
   const RaggedPlan* ragged_plan() const override { return plan_.get(); }
-  const std::vector<std::string>& fusions() const override { return fusions_; }
-  const std::string& why_not_ragged() const override { return why_not_; }
 
  private:
   struct State {
@@ -215,8 +215,6 @@ class RaggedEncoder final : public Encoder {
   }
 
   std::shared_ptr<const RaggedPlan> plan_;
-  std::vector<std::string> fusions_;
-  std::string why_not_;
   mutable StatePool<State> states_;
 };
 
@@ -228,7 +226,8 @@ class OneByOneEncoder final : public Encoder {
  public:
   OneByOneEncoder(std::shared_ptr<const Plan> plan, std::vector<RaggedInput> inputs,
                   std::string why_not)
-      : plan_(std::move(plan)), inputs_(std::move(inputs)), why_not_(std::move(why_not)) {
+      : plan_(std::move(plan)), inputs_(std::move(inputs)) {
+    why_not_ragged_ = std::move(why_not);
     per_token_ = plan_->graph().fact(plan_->graph().outputs[0]).rank() == 3;
   }
 
@@ -245,8 +244,6 @@ class OneByOneEncoder final : public Encoder {
 
   bool per_token() const override { return per_token_; }
   const RaggedPlan* ragged_plan() const override { return nullptr; }
-  const std::vector<std::string>& fusions() const override { return fusions_; }
-  const std::string& why_not_ragged() const override { return why_not_; }
 
  private:
   Tensor input_tensor(const RaggedInput& input, const EncoderText& text, DType dtype) const {
@@ -290,8 +287,6 @@ class OneByOneEncoder final : public Encoder {
 
   std::shared_ptr<const Plan> plan_;
   std::vector<RaggedInput> inputs_;
-  std::vector<std::string> fusions_;  // none
-  std::string why_not_;
   bool per_token_ = false;
   mutable StatePool<Executor> executors_;
 };
@@ -323,8 +318,9 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
           if (error.code() != ErrorCode::kUnsupported) throw;
           why_not = error.what();
         }
-        Graph graph = model.path.empty() ? load_model(model.bytes, model.owner, ops).graph
-                                         : load_model(model.path, ops).graph;
+        const LoadOptions again{.external_data_directory = model.external_data_directory};
+        Graph graph = model.path.empty() ? load_model(model.bytes, model.owner, ops, again).graph
+                                         : load_model(model.path, ops, again).graph;
         graph.outputs = {graph.outputs[static_cast<size_t>(output)]};
         optimize_exact(graph, context);
         return std::make_shared<OneByOneEncoder>(Plan::compile(std::move(graph)), std::move(inputs),

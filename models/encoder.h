@@ -60,9 +60,13 @@ class Encoder {
   virtual bool per_token() const = 0;
   // The ragged plan, or null when texts run one by one; `why_not_ragged` tells the reason then.
   virtual const RaggedPlan* ragged_plan() const = 0;
-  virtual const std::string& why_not_ragged() const = 0;
+  const std::string& why_not_ragged() const { return why_not_ragged_; }
   // One line per fusion of the ragged plan: "layer_norm: Add '/encoder/Add_1'".
-  virtual const std::vector<std::string>& fusions() const = 0;
+  const std::vector<std::string>& fusions() const { return fusions_; }
+
+ protected:
+  std::string why_not_ragged_;
+  std::vector<std::string> fusions_;
 };
 
 }  // namespace hugot

@@ -41,21 +41,33 @@ class GraphBuilder {
     return graph.add_initializer("integer", Tensor::scalar<int64_t>(value));
   }
 
-  ValueId op(const std::string& type, std::vector<ValueId> inputs, Attributes attributes = {}) {
-    Node node;
-    node.name = str(type, graph.node_count());
-    node.op_type = type;
-    node.opset = opset_;
-    node.op = &ops().get("", type, opset_);
-    node.attributes = std::move(attributes);
-    node.inputs = std::move(inputs);
-    node.outputs = {graph.add_value(node.name)};
-    const ValueId result = node.outputs[0];
-    graph.add_node(std::move(node));
-    return result;
+  // The first output of a new node; further ones have the ids that follow.
+  ValueId op(const std::string& type, std::vector<ValueId> inputs, Attributes attributes = {},
+             int outputs = 1) {
+    return add("", opset_, type, std::move(inputs), std::move(attributes), outputs);
+  }
+  // The same for the engine's own operators.
+  ValueId fused(const std::string& type, std::vector<ValueId> inputs, Attributes attributes = {}) {
+    return add("hugot", 1, type, std::move(inputs), std::move(attributes), 1);
   }
 
  private:
+  ValueId add(const std::string& domain, int opset, const std::string& type,
+              std::vector<ValueId> inputs, Attributes attributes, int outputs) {
+    Node node;
+    node.name = str(type, graph.node_count());
+    node.op_type = type;
+    node.domain = domain;
+    node.opset = opset;
+    node.op = &ops().get(domain, type, opset);
+    node.attributes = std::move(attributes);
+    node.inputs = std::move(inputs);
+    for (int i = 0; i < outputs; ++i) node.outputs.push_back(graph.add_value(node.name));
+    const ValueId first = node.outputs[0];
+    graph.add_node(std::move(node));
+    return first;
+  }
+
   int opset_;
 };
 

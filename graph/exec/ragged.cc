@@ -87,7 +87,7 @@ class RaggedExecutor::Impl {
 
   void set_instances(std::span<const int64_t> lengths);
   void fill_inputs(std::span<const std::span<const int64_t>> tokens);
-  void fill_input(size_t k, const RaggedInput* input, std::span<const int64_t> given);
+  void fill_input(size_t k, std::span<const int64_t> tokens);
   void run_step(const Step& step, Context& context);
 
   // The value's tensor for one instance of its extent.
@@ -284,58 +284,55 @@ void RaggedExecutor::Impl::set_instances(std::span<const int64_t> lengths) {
 
 namespace {
 
-// Writes what an input holds for all its instances. `given` are the numbers of a token input.
+// Writes the integers that an input holds for all its instances: tokens, positions or shapes.
 template <class T>
-void write_input(const Fact& fact, const RaggedInput* input, const Instances& over,
-                 std::span<const int64_t> given, int64_t count, T* target) {
-  const auto kind = input != nullptr ? input->kind : RaggedInput::Kind::kUniform;
-  if (kind == RaggedInput::Kind::kTokens) {
-    require(static_cast<int64_t>(given.size()) == count, ErrorCode::kInvalidArgument, "input '",
-            input->name, "' has ", given.size(), " tokens, ", count, " are needed");
-    std::transform(given.begin(), given.end(), target, [](int64_t v) { return static_cast<T>(v); });
-  } else if (kind == RaggedInput::Kind::kPositions) {
-    for (size_t i = 0; i < over.count(); ++i) {
-      for (int64_t k = 0; k < over.length(i); ++k) *target++ = static_cast<T>(input->value + k);
-    }
-  } else if (fact.uniform) {
-    std::fill_n(target, count, *fact.uniform->data<T>());
-  } else {
-    for (size_t i = 0; i < over.count(); ++i) {
-      for (const Dim& dim : *fact.symbolic)
-        *target++ = static_cast<T>(at_length(dim, over.length(i)));
+void write_integers(const Fact& fact, const RaggedInput* input, const Instances& over,
+                    std::span<const int64_t> tokens, T* target) {
+  const auto put = [&](int64_t value) { *target++ = static_cast<T>(value); };
+  if (!tokens.empty()) {
+    for (const int64_t token : tokens) put(token);
+    return;
+  }
+  for (size_t i = 0; i < over.count(); ++i) {
+    if (input != nullptr) {
+      for (int64_t k = 0; k < over.length(i); ++k) put(input->value + k);
+    } else {
+      for (const Dim& dim : *fact.symbolic) put(at_length(dim, over.length(i)));
     }
   }
 }
 
 }  // namespace
 
-void RaggedExecutor::Impl::fill_input(size_t k, const RaggedInput* input,
-                                      std::span<const int64_t> given) {
+void RaggedExecutor::Impl::fill_input(size_t k, std::span<const int64_t> tokens) {
   const ValueId id = plan_->graph_.inputs[k];
   const Fact& fact = plan_->graph_.fact(id);
+  const RaggedInput* input = plan_->sources_[k].input;
   const Instances& over = instances(info(id).extent);
   const int64_t count = over.offset(info(id).coefficients, over.count());
   Tensor& block = input_blocks_[k];
   if (!block.defined() || block.size() < count) block = Tensor(fact.dtype, {count});
   data_[static_cast<size_t>(id)] = static_cast<std::byte*>(block.raw());
-  const auto fill = [&]<class T>(T* target) {
-    write_input(fact, input, over, given, count, target);
-  };
+  if (fact.uniform) {
+    fill(block, *fact.uniform, count);
+    return;
+  }
+  const auto write = [&]<class T>(T* target) { write_integers(fact, input, over, tokens, target); };
   switch (fact.dtype) {
     case DType::kInt64:
-      fill(block.data<int64_t>());
+      write(block.data<int64_t>());
       break;
     case DType::kInt32:
-      fill(block.data<int32_t>());
+      write(block.data<int32_t>());
       break;
     case DType::kFloat32:
-      fill(block.data<float>());
+      write(block.data<float>());
       break;
     case DType::kFloat64:
-      fill(block.data<double>());
+      write(block.data<double>());
       break;
     case DType::kBool:
-      fill(block.data<bool>());
+      write(block.data<bool>());
       break;
     default:
       fail(ErrorCode::kUnsupported, "input '", plan_->graph_.value(id).name, "' is ",
@@ -344,22 +341,18 @@ void RaggedExecutor::Impl::fill_input(size_t k, const RaggedInput* input,
 }
 
 void RaggedExecutor::Impl::fill_inputs(std::span<const std::span<const int64_t>> tokens) {
-  const Graph& graph = plan_->graph_;
-  for (size_t k = 0; k < graph.inputs.size(); ++k) {
-    const std::string& name = graph.value(graph.inputs[k]).name;
-    const RaggedInput* input = nullptr;
-    size_t given = 0;  // how many token inputs come before this one
-    for (const RaggedInput& candidate : plan_->inputs_) {
-      if (candidate.name == name) {
-        input = &candidate;
-        break;
-      }
-      if (candidate.kind == RaggedInput::Kind::kTokens) ++given;
+  for (size_t k = 0; k < plan_->sources_.size(); ++k) {
+    const RaggedPlan::Source& source = plan_->sources_[k];
+    std::span<const int64_t> given;
+    if (source.given()) {
+      require(source.token_input < tokens.size(), ErrorCode::kInvalidArgument, "input '",
+              source.input->name, "' is missing");
+      given = tokens[source.token_input];
+      require(static_cast<int64_t>(given.size()) == texts_.tokens(), ErrorCode::kInvalidArgument,
+              "input '", source.input->name, "' has ", given.size(), " tokens, ", texts_.tokens(),
+              " are needed");
     }
-    const bool is_given = input != nullptr && input->kind == RaggedInput::Kind::kTokens;
-    require(!is_given || given < tokens.size(), ErrorCode::kInvalidArgument, "input '", name,
-            "' is missing");
-    fill_input(k, input, is_given ? tokens[given] : std::span<const int64_t>());
+    fill_input(k, given);
   }
 }
 

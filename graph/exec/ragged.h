@@ -70,10 +70,19 @@ class RaggedPlan {
     std::shared_ptr<const Prepared> prepared;
   };
 
+  // Where an input of the graph gets its contents.
+  struct Source {
+    const RaggedInput* input = nullptr;  // into inputs_; null: the fact tells
+    size_t token_input = 0;              // for kTokens: which of the given ones
+    bool given() const { return input != nullptr && input->kind == RaggedInput::Kind::kTokens; }
+  };
+
+  void find_sources();
   void classify();
 
   Graph graph_;
   std::vector<RaggedInput> inputs_;
+  std::vector<Source> sources_;    // by graph input
   std::vector<ValueInfo> values_;  // by ValueId
   std::vector<Step> steps_;        // by NodeId: the graph is compact and in order
   MemoryPlan memory_;

@@ -56,6 +56,7 @@ std::shared_ptr<const RaggedPlan> RaggedPlan::compile(Graph graph,
   auto plan = std::make_shared<RaggedPlan>();
   plan->graph_ = std::move(graph);
   plan->inputs_ = std::move(inputs);
+  plan->find_sources();
   plan->classify();
 
   const Graph& g = plan->graph_;
@@ -79,6 +80,26 @@ std::shared_ptr<const RaggedPlan> RaggedPlan::compile(Graph graph,
   return plan;
 }
 
+void RaggedPlan::find_sources() {
+  for (const ValueId id : graph_.inputs) {
+    Source source;
+    for (const RaggedInput& candidate : inputs_) {
+      if (candidate.name == graph_.value(id).name) {
+        source.input = &candidate;
+        break;
+      }
+      source.token_input += candidate.kind == RaggedInput::Kind::kTokens;
+    }
+    const Fact& fact = graph_.fact(id);
+    require(source.input != nullptr || fact.uniform || fact.symbolic, ErrorCode::kUnsupported,
+            "input '", graph_.value(id).name, "' is unknown");
+    require(source.input == nullptr || source.input->kind != RaggedInput::Kind::kUniform ||
+                fact.uniform,
+            ErrorCode::kInternal, "input '", graph_.value(id).name, "' was not specialised");
+    sources_.push_back(source);
+  }
+}
+
 void RaggedPlan::classify() {
   Graph& g = graph_;
   ConstantUses uses(g);
@@ -98,16 +119,10 @@ void RaggedPlan::classify() {
     info.token_axis = leading_token_axis(*value.fact.shape);
   };
 
-  for (const ValueId id : g.inputs) {
-    const auto input = std::find_if(inputs_.begin(), inputs_.end(), [&](const RaggedInput& i) {
-      return i.name == g.value(id).name;
-    });
-    const Fact& fact = g.fact(id);
-    require(input != inputs_.end() || fact.uniform || fact.symbolic, ErrorCode::kUnsupported,
-            "input '", g.value(id).name, "' is unknown");
-    describe_layout(id);
-    const bool given = input != inputs_.end() && input->kind == RaggedInput::Kind::kTokens;
-    values_[static_cast<size_t>(id)].extent = given ? Extent::kText : Extent::kLength;
+  for (size_t k = 0; k < g.inputs.size(); ++k) {
+    describe_layout(g.inputs[k]);
+    values_[static_cast<size_t>(g.inputs[k])].extent =
+        sources_[k].given() ? Extent::kText : Extent::kLength;
   }
   for (NodeId n = 0; n < static_cast<NodeId>(g.node_count()); ++n) {
     const Node& node = g.node(n);

@@ -1,6 +1,5 @@
 // Constant folding and common subexpressions: rewrites that keep every bit.
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <set>
 
@@ -40,11 +39,7 @@ std::optional<Tensor> known_tensor(const Fact& fact) {
   const bool whole_bytes = dtype_bits(fact.dtype) >= 8;  // neither strings nor packed types
   if (fact.uniform && whole_bytes && shape->size() <= 4096) {
     Tensor tensor(fact.dtype, *shape);
-    const size_t width = fact.uniform->bytes();
-    for (int64_t i = 0; i < tensor.size(); ++i) {
-      std::memcpy(static_cast<std::byte*>(tensor.raw()) + static_cast<size_t>(i) * width,
-                  fact.uniform->raw(), width);
-    }
+    fill(tensor, *fact.uniform, tensor.size());
     return tensor;
   }
   const auto integers = fact.symbolic ? fact.integers() : std::nullopt;

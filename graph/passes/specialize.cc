@@ -41,12 +41,17 @@ void specialize_input(Value& input, std::span<const RaggedInput> inputs) {
 
 // True when a fact tells every element for a given length.
 bool tells_contents(const Fact& fact) {
-  if (!known_for_text(fact) || fact.dtype == DType::kString) return false;
-  if (fact.uniform) return true;
+  if (!known_for_text(fact)) return false;
+  if (fact.uniform) return dtype_bits(fact.dtype) >= 8;  // neither strings nor packed types
   if (fact.dtype != DType::kInt64 && fact.dtype != DType::kInt32) return false;
   return fact.symbolic && fact.fixed_shape() &&
          std::all_of(fact.symbolic->begin(), fact.symbolic->end(),
                      [](const Dim& dim) { return !dim.coefficients(kLengthSymbol).empty(); });
+}
+
+void drop_unread_inputs(Graph& graph) {
+  const auto readers = graph.readers();
+  std::erase_if(graph.inputs, [&](ValueId id) { return readers[static_cast<size_t>(id)].empty(); });
 }
 
 }  // namespace
@@ -68,8 +73,7 @@ size_t detach_known(Graph& graph, PassContext&) {
     ++changes;
   }
   graph.remove_dead();
-  const auto readers = graph.readers();
-  std::erase_if(graph.inputs, [&](ValueId id) { return readers[static_cast<size_t>(id)].empty(); });
+  drop_unread_inputs(graph);
   return changes;
 }
 
@@ -79,8 +83,7 @@ void specialize(Graph& graph, std::span<const RaggedInput> inputs, std::span<con
   graph.outputs = std::move(kept);
   graph.remove_dead();
 
-  const auto readers = graph.readers();
-  std::erase_if(graph.inputs, [&](ValueId id) { return readers[static_cast<size_t>(id)].empty(); });
+  drop_unread_inputs(graph);
   for (ValueId id = 0; id < static_cast<ValueId>(graph.value_count()); ++id) {
     Value& value = graph.value(id);
     if (value.producer != kNoNode) value.fact = {};
