@@ -24,7 +24,8 @@ template <class... Args>
   throw Error(code, str(args...));
 }
 
-// Throws an Error when `condition` does not hold.
+// Throws an Error when `condition` does not hold. The arguments are evaluated in any case: where
+// they cost something on a hot path, or need the condition themselves, write `if (..) fail(..)`.
 template <class... Args>
 void require(bool condition, ErrorCode code, const Args&... args) {
   if (!condition) [[unlikely]] {

@@ -47,6 +47,8 @@ class Tensor {
   int64_t size() const { return shape_.size(); }
   size_t bytes() const { return byte_size(dtype_, shape_); }
   bool owns() const { return owner_ != nullptr; }
+  // True when this is the only tensor on memory that it owns.
+  bool unique() const { return owner_.use_count() == 1; }
 
   void* raw() { return data_; }
   const void* raw() const { return data_; }

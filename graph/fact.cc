@@ -21,6 +21,66 @@ Fact Fact::of(DType dtype, Dims shape) {
   return fact;
 }
 
+Fact Fact::sequence_of(Fact element) {
+  Fact fact;
+  fact.kind = Kind::kSequence;
+  fact.element = std::make_shared<const Fact>(std::move(element));
+  return fact;
+}
+
+Fact Fact::optional_of(Fact element) {
+  Fact fact = sequence_of(std::move(element));
+  fact.kind = Kind::kOptional;
+  return fact;
+}
+
+Fact Fact::map_of(DType keys, Fact values) {
+  Fact fact = sequence_of(std::move(values));
+  fact.kind = Kind::kMap;
+  fact.dtype = keys;
+  return fact;
+}
+
+const Fact& Fact::item() const {
+  static const Fact nothing;
+  return element == nullptr ? nothing : *element;
+}
+
+Fact Fact::type() const {
+  Fact fact;
+  fact.kind = kind;
+  fact.element = element;
+  fact.dtype = dtype;
+  fact.shape = shape;
+  return fact;
+}
+
+bool Fact::admits(const Datum& datum) const {
+  if (is_tensor() && dtype == DType::kUndefined && !shape) return true;  // nothing is known
+  // Where an optional may stand, its value may stand, too.
+  if (kind == Kind::kOptional && datum.kind() != kind) return item().admits(datum);
+  if (datum.kind() != kind) return false;
+  if (kind == Kind::kMap && dtype != DType::kUndefined && datum.keys().dtype() != dtype) {
+    return false;
+  }
+  if (kind != Kind::kTensor) {
+    // The items of a sequence have shapes of their own, whatever its type says.
+    Fact any = item();
+    any.shape.reset();
+    return std::all_of(datum.items().begin(), datum.items().end(),
+                       [&](const Datum& one) { return any.admits(one); });
+  }
+  const Tensor& tensor = datum.tensor();
+  if (dtype != DType::kUndefined && dtype != tensor.dtype()) return false;
+  if (!shape) return true;
+  if (rank() != tensor.rank()) return false;
+  for (int axis = 0; axis < tensor.rank(); ++axis) {
+    const auto number = (*shape)[static_cast<size_t>(axis)].number();
+    if (number && *number != tensor.shape()[axis]) return false;
+  }
+  return true;
+}
+
 std::optional<Shape> Fact::fixed_shape() const {
   if (!shape) return std::nullopt;
   std::vector<int64_t> dims;
@@ -60,6 +120,11 @@ std::optional<Tensor> Fact::single_value() const {
 }
 
 std::string Fact::to_string() const {
+  if (kind == Kind::kSequence) return "seq(" + item().to_string() + ")";
+  if (kind == Kind::kOptional) return "optional(" + item().to_string() + ")";
+  if (kind == Kind::kMap) {
+    return str("map(", dtype_name(dtype), ",", item().to_string(), ")");
+  }
   std::string text(dtype_name(dtype));
   text += shape ? hugot::to_string(*shape) : "[..]";
   if (constant) {

@@ -13,6 +13,12 @@ std::string Node::label() const {
   return name.empty() ? type : type + " '" + name + "'";
 }
 
+bool Node::has_subgraph() const {
+  return std::any_of(attributes.begin(), attributes.end(), [](const auto& entry) {
+    return std::holds_alternative<std::shared_ptr<const Graph>>(entry.second);
+  });
+}
+
 void Node::bad_attribute(std::string_view attribute) const {
   fail(ErrorCode::kInvalidData, label(), ": attribute '", attribute,
        has(attribute) ? "' has the wrong type" : "' is missing");
@@ -173,6 +179,43 @@ size_t Graph::remove_dead() {
   }
   nodes_ = std::move(compact);
   return dead;
+}
+
+Graph::Copied Graph::copy_nodes(const Graph& body, std::span<const ValueId> inputs_here,
+                                std::span<const ValueId> outputs_here, std::string_view prefix) {
+  require(inputs_here.size() == body.inputs.size(), ErrorCode::kInternal, "a body of ",
+          body.inputs.size(), " inputs is given ", inputs_here.size());
+  constexpr ValueId kNew = -2;
+  std::vector<ValueId> here(body.value_count(), kNew);
+  for (size_t i = 0; i < inputs_here.size(); ++i) {
+    here[static_cast<size_t>(body.inputs[i])] = inputs_here[i];
+  }
+  for (size_t i = 0; i < outputs_here.size(); ++i) {
+    ValueId& place = here[static_cast<size_t>(body.outputs[i])];
+    const bool produced = body.value(body.outputs[i]).producer != kNoNode;
+    if (place == kNew && produced && outputs_here[i] != kNoValue) place = outputs_here[i];
+  }
+  const auto map = [&](ValueId id) {
+    if (id == kNoValue) return kNoValue;
+    ValueId& place = here[static_cast<size_t>(id)];
+    if (place == kNew) {
+      const Value& original = body.value(id);
+      const std::string name = str(prefix, original.name);
+      place =
+          original.initializer ? add_initializer(name, *original.fact.constant) : add_value(name);
+    }
+    return place;
+  };
+  Copied copied;
+  for (const NodeId id : body.order()) {
+    Node copy = body.node(id);
+    if (!copy.name.empty()) copy.name = str(prefix, copy.name);
+    for (ValueId& input : copy.inputs) input = map(input);
+    for (ValueId& output : copy.outputs) output = map(output);
+    copied.nodes.push_back(std::move(copy));
+  }
+  for (const ValueId output : body.outputs) copied.outputs.push_back(map(output));
+  return copied;
 }
 
 std::string Graph::fresh_name(std::string_view stem) const {

@@ -26,12 +26,12 @@ using NodeId = int32_t;
 inline constexpr ValueId kNoValue = -1;  // an omitted optional input or output
 inline constexpr NodeId kNoNode = -1;
 
-// Attribute values of ONNX. Subgraphs are shared because graphs are copied when they are
-// specialised and their bodies do not change. A reference to an attribute of the enclosing function
-// never gets here: functions are inlined at import.
+// Attribute values of ONNX; a Fact is a type. Subgraphs are shared because graphs are copied when
+// they are specialised and their bodies do not change. A reference to an attribute of the enclosing
+// function never gets here: functions are inlined at import.
 using Attribute = std::variant<int64_t, float, std::string, Tensor, std::shared_ptr<const Graph>,
                                std::vector<int64_t>, std::vector<float>, std::vector<std::string>,
-                               std::vector<Tensor>>;
+                               std::vector<Tensor>, Fact>;
 using Attributes = std::map<std::string, Attribute, std::less<>>;
 
 struct Node {
@@ -58,6 +58,9 @@ struct Node {
   ValueId input(size_t i) const { return i < inputs.size() ? inputs[i] : kNoValue; }
   ValueId output(size_t i) const { return i < outputs.size() ? outputs[i] : kNoValue; }
 
+  // True when an attribute is a graph.
+  bool has_subgraph() const;
+
   // "MatMul '/encoder/query/MatMul'": for messages.
   std::string label() const;
 
@@ -72,6 +75,13 @@ struct Value {
   bool initializer = false;   // fact.constant holds the data
 };
 
+// An attribute of nodes with subgraphs that read values of the graph around them: the names of
+// these values, as std::vector<std::string>. The node has them as its last inputs, in this order,
+// and each of its subgraphs has them as its last inputs, so that all data flow is explicit.
+// Constants of the outer graph are not among them: subgraphs have initializers of their own that
+// share the memory.
+inline constexpr std::string_view kCapturedAttribute = "hugot.captured";
+
 // Single static assignment: a value has one producer, and nodes() is in topological order. A graph
 // is a plain value: copying it shares tensor memory and nothing else. Not thread-safe while it
 // changes; const use from many threads is fine.
@@ -82,9 +92,15 @@ class Graph {
   // What the file says about itself; kept for messages and for export.
   std::string title;
   std::map<std::string, int, std::less<>> opsets;  // domain -> version
+  // Of a subgraph: tells symbols that inference makes up for its values from those of the graphs
+  // around it.
+  std::string scope;
 
   std::vector<ValueId> inputs;
   std::vector<ValueId> outputs;
+  // What the file declares of the outputs, if it does: a promise, not a proof. Loops without
+  // iterations have nothing else.
+  std::vector<Fact> declared_outputs;
 
   // -- values
   ValueId add_value(std::string_view name, Fact fact = {});  // a name in use gets a suffix
@@ -119,6 +135,18 @@ class Graph {
   // Removes nodes that no output needs, and compacts nodes into topological order. Values stay.
   // Returns the number of nodes removed.
   size_t remove_dead();
+
+  // What copy_nodes() gives.
+  struct Copied {
+    std::vector<Node> nodes;       // with values of this graph; still to be added
+    std::vector<ValueId> outputs;  // what stands for body.outputs
+  };
+  // The nodes of `body` over values of this graph: its inputs become `inputs` (kNoValue: omitted),
+  // its other values get values of their own, named behind `prefix`; `outputs[i]`, where it is not
+  // kNoValue, is used for output i of the body if a node of the body produces that. Constants are
+  // shared, other facts are left to inference.
+  Copied copy_nodes(const Graph& body, std::span<const ValueId> inputs,
+                    std::span<const ValueId> outputs, std::string_view prefix);
 
   // A name not in use yet, derived from `stem`.
   std::string fresh_name(std::string_view stem) const;

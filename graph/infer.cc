@@ -33,6 +33,10 @@ void check_arity(const Node& node) {
 // What the inferred fact adds to what is known. Inference wins over hints of the file, but never
 // loses a number to a symbol.
 void merge(Fact& known, Fact inferred) {
+  if (!inferred.is_tensor()) {
+    known = std::move(inferred);
+    return;
+  }
   if (inferred.dtype != DType::kUndefined) known.dtype = inferred.dtype;
   if (inferred.shape) {
     if (known.shape && known.shape->size() == inferred.shape->size()) {

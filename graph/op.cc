@@ -12,30 +12,38 @@ std::string key(std::string_view domain, std::string_view name) { return str(dom
 // One node with owned outputs, outside of any plan.
 class SingleContext final : public KernelContext {
  public:
-  SingleContext(const Node& node, std::span<const Tensor* const> inputs, const Prepared* prepared,
+  SingleContext(const Node& node, std::span<const Datum> inputs, const Prepared* prepared,
                 ThreadPool* pool)
       : node_(node),
         inputs_(inputs),
         prepared_(prepared),
         pool_(pool),
+        fresh_(node.outputs.size()),
         outputs_(node.outputs.size()) {}
 
   const Node& node() const override { return node_; }
   bool has_input(int i) const override {
-    return static_cast<size_t>(i) < inputs_.size() && inputs_[static_cast<size_t>(i)] != nullptr;
+    return static_cast<size_t>(i) < inputs_.size() && inputs_[static_cast<size_t>(i)].defined();
   }
   const Tensor& input(int i) const override {
     require(has_input(i), ErrorCode::kInvalidData, "input ", i, " is missing");
-    return *inputs_[static_cast<size_t>(i)];
+    return inputs_[static_cast<size_t>(i)].tensor();
+  }
+  Datum datum(int i) const override {
+    require(has_input(i), ErrorCode::kInvalidData, "input ", i, " is missing");
+    return inputs_[static_cast<size_t>(i)];
   }
   bool wants_output(int i) const override {
     return node_.output(static_cast<size_t>(i)) != kNoValue;
   }
   Tensor& output(int i, DType dtype, const Shape& shape) override {
-    return outputs_[static_cast<size_t>(i)] = Tensor(dtype, shape);
+    return fresh_[static_cast<size_t>(i)] = Tensor(dtype, shape);
+  }
+  void set_output(int i, Datum value) override {
+    outputs_[static_cast<size_t>(i)] = std::move(value);
   }
   void alias(int i, int j, const Shape& shape) override {
-    outputs_[static_cast<size_t>(i)] = input(j).reshaped(shape).clone();
+    fresh_[static_cast<size_t>(i)] = input(j).reshaped(shape).clone();
   }
   const Shape* planned_shape(int) const override { return nullptr; }
   std::span<std::byte> scratch(size_t bytes) override {
@@ -45,14 +53,20 @@ class SingleContext final : public KernelContext {
   ThreadPool* pool() const override { return pool_; }
   const Prepared* prepared() const override { return prepared_; }
 
-  std::vector<Tensor> take() { return std::move(outputs_); }
+  std::vector<Datum> take() {
+    for (size_t i = 0; i < fresh_.size(); ++i) {
+      if (fresh_[i].defined()) outputs_[i] = std::move(fresh_[i]);
+    }
+    return std::move(outputs_);
+  }
 
  private:
   const Node& node_;
-  std::span<const Tensor* const> inputs_;
+  std::span<const Datum> inputs_;
   const Prepared* prepared_;
   ThreadPool* pool_;
-  std::vector<Tensor> outputs_;
+  std::vector<Tensor> fresh_;   // made by output() and alias()
+  std::vector<Datum> outputs_;  // made by set_output()
   Tensor scratch_;
 };
 
@@ -218,14 +232,35 @@ std::vector<const OpDef*> OpRegistry::all() const {
   return result;
 }
 
+void KernelContext::set_output(int i, Datum value) {
+  fail(ErrorCode::kUnsupported, "output ", i, " is ", describe(value),
+       "; only tensors can be kept here");
+}
+
 std::vector<Tensor> evaluate(const Node& node, std::span<const Tensor* const> inputs,
                              ThreadPool* pool) {
+  std::vector<Datum> data;
+  for (const Tensor* input : inputs) data.push_back(input == nullptr ? Datum() : Datum(*input));
+  std::vector<Tensor> results;
+  for (const Datum& result : evaluate_data(node, data, pool)) results.push_back(result.tensor());
+  return results;
+}
+
+std::vector<Datum> evaluate_data(const Node& node, std::span<const Datum> inputs,
+                                 ThreadPool* pool) {
   require(node.op != nullptr && node.op->cpu != nullptr, ErrorCode::kUnsupported, node.label(),
           ": operator version ", node.opset, " is not implemented");
   return with_context([&] { return node.label(); },
                       [&] {
-                        const auto prepared =
-                            node.op->prepare != nullptr ? node.op->prepare(node, inputs) : nullptr;
+                        std::shared_ptr<const Prepared> prepared;
+                        if (node.op->prepare != nullptr) {
+                          std::vector<const Tensor*> constants;
+                          for (const Datum& input : inputs) {
+                            const bool given = input.is_tensor() && input.defined();
+                            constants.push_back(given ? &input.tensor() : nullptr);
+                          }
+                          prepared = node.op->prepare(node, constants);
+                        }
                         SingleContext context(node, inputs, prepared.get(), pool);
                         node.op->cpu(context);
                         return context.take();

@@ -7,11 +7,13 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "base/datum.h"
 #include "base/tensor.h"
 #include "base/thread_pool.h"
 #include "graph/graph.h"
@@ -36,6 +38,8 @@ class InferContext {
   const Fact& input(int i) const { return graph_.fact(node_.inputs[static_cast<size_t>(i)]); }
   Fact& output(int i) { return outputs_[static_cast<size_t>(i)]; }
   bool wants_output(int i) const { return node_.output(static_cast<size_t>(i)) != kNoValue; }
+  // Graph::scope, for symbols that a rule makes up.
+  const std::string& scope() const { return graph_.scope; }
 
   // Integers of input i when all are known, e.g. axes; empty optional when not known or absent.
   std::optional<std::vector<int64_t>> integers(int i) const;
@@ -117,12 +121,17 @@ class KernelContext {
   int num_inputs() const { return static_cast<int>(node().inputs.size()); }
   int num_outputs() const { return static_cast<int>(node().outputs.size()); }
   virtual bool has_input(int i) const = 0;
-  // Throws kInvalidData when the input is absent.
+  // Throws kInvalidData when the input is absent, and kInvalidArgument when it is no tensor.
   virtual const Tensor& input(int i) const = 0;
+  // The same for an input of any kind.
+  virtual Datum datum(int i) const { return input(i); }
   virtual bool wants_output(int i) const = 0;
   // Memory for output i, uninitialised. To be called once per wanted output, after all shapes are
   // known. Output memory never overlaps inputs.
   virtual Tensor& output(int i, DType dtype, const Shape& shape) = 0;
+  // Output i of any kind, instead of output(). Its tensors must own their memory: Datum::owned().
+  // Throws kUnsupported where only tensors can be kept (ragged mode).
+  virtual void set_output(int i, Datum value);
   // Output i is input j's memory under another shape. Only for operators with OpDef::aliases.
   virtual void alias(int i, int j, const Shape& shape) = 0;
   // In ragged mode: the shape output i has to have, because shape inputs hold one text's shape.
@@ -132,6 +141,8 @@ class KernelContext {
   virtual std::span<std::byte> scratch(size_t bytes) = 0;
   // Threads for this node; null: stay in this thread.
   virtual ThreadPool* pool() const = 0;
+  // Long-running kernels (loops) ask it now and then.
+  virtual std::stop_token stop() const { return {}; }
   // What OpDef::prepare returned, or null.
   virtual const Prepared* prepared() const = 0;
   // Boundaries of the instances on the joined token axis (n + 1 ascending numbers from 0), when the
@@ -207,6 +218,9 @@ void infer(Graph& graph);
 // constant folding, tests and symbolic propagation.
 std::vector<Tensor> evaluate(const Node& node, std::span<const Tensor* const> inputs,
                              ThreadPool* pool = nullptr);
+// The same for values of any kind; an undefined datum is an absent input.
+std::vector<Datum> evaluate_data(const Node& node, std::span<const Datum> inputs,
+                                 ThreadPool* pool = nullptr);
 
 }  // namespace hugot
 

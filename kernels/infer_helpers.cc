@@ -128,7 +128,7 @@ int infer_axis(const Dims& shape, int64_t axis) {
 
 Dim unknown_dim(const InferContext& ctx, int output, int axis) {
   const ValueId value = ctx.node().outputs[static_cast<size_t>(output)];
-  return Dim::symbol(str("?", value, ".", axis));
+  return Dim::symbol(str("?", ctx.scope(), value, ".", axis));
 }
 
 Dims unknown_dims(const InferContext& ctx, int output, int rank) {

@@ -43,6 +43,12 @@ std::array<int64_t, Shape::kMaxRank> row_major_strides(const Shape& shape);
 // out.size() == view.size(); the caller has checked that the view stays inside of `in`.
 void copy_view(const Tensor& in, const StridedView& view, Tensor& out, ThreadPool* pool);
 
+// Copies `rows` runs of `count` elements between two pitches; offsets and pitches in elements.
+// Throws kUnsupported for packed types.
+void copy_rows(DType dtype, const void* in, int64_t in_offset, int64_t in_pitch, void* out,
+               int64_t out_offset, int64_t out_pitch, int64_t rows, int64_t count,
+               ThreadPool* pool);
+
 // The position in memory while one counts through the indices of some axes, row-major.
 class Odometer {
  public:

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "graph/exec/state_pool.h"
 #include "graph/passes/passes.h"
 
 namespace hugot {
@@ -97,27 +98,6 @@ std::vector<MicroBatch> cut(std::span<const EncoderText> texts, std::span<const 
   }
   return batches;
 }
-
-// Run states, lent to one thread at a time and kept for the next.
-template <class State>
-class StatePool {
- public:
-  std::unique_ptr<State> take() {
-    const std::lock_guard lock(mutex_);
-    if (free_.empty()) return nullptr;
-    std::unique_ptr<State> state = std::move(free_.back());
-    free_.pop_back();
-    return state;
-  }
-  void give(std::unique_ptr<State> state) {
-    const std::lock_guard lock(mutex_);
-    free_.push_back(std::move(state));
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<State>> free_;
-};
 
 void check_texts(std::span<const EncoderText> texts) {
   for (const EncoderText& text : texts) {

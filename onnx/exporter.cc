@@ -124,11 +124,26 @@ class GraphWriter {
   void write_port(ValueId id, bool typed, ValueInfoProto& proto) {
     const Fact& fact = graph_.fact(id);
     proto.set_name(name(id));
-    require(!typed || fact.dtype != DType::kUndefined, ErrorCode::kInvalidArgument, "value '",
-            name(id), "' has no element type");
-    if (fact.dtype == DType::kUndefined) return;
+    require(!typed || !fact.is_tensor() || fact.dtype != DType::kUndefined,
+            ErrorCode::kInvalidArgument, "value '", name(id), "' has no element type");
+    if (fact.is_tensor() && fact.dtype == DType::kUndefined) return;
+    write_type(fact, *proto.mutable_type());
+  }
+
+  void write_type(const Fact& fact, onnx_proto::TypeProto& type) {
+    switch (fact.kind) {
+      case Kind::kSequence:
+        return write_type(fact.item(), *type.mutable_sequence_type()->mutable_elem_type());
+      case Kind::kOptional:
+        return write_type(fact.item(), *type.mutable_optional_type()->mutable_elem_type());
+      case Kind::kMap:
+        type.mutable_map_type()->set_key_type(static_cast<int32_t>(fact.dtype));
+        return write_type(fact.item(), *type.mutable_map_type()->mutable_value_type());
+      case Kind::kTensor:
+        break;
+    }
     requirements_.use(fact.dtype);
-    auto& tensor = *proto.mutable_type()->mutable_tensor_type();
+    auto& tensor = *type.mutable_tensor_type();
     tensor.set_elem_type(static_cast<int32_t>(fact.dtype));
     if (!fact.shape) return;
     auto& shape = *tensor.mutable_shape();
@@ -232,6 +247,10 @@ class GraphWriter {
       requirements_.use(tensor.dtype());
       *proto.add_tensors() = tensor_proto("", tensor);
     }
+  }
+  void set(const Fact& v, const std::vector<std::string>&, AttributeProto& proto) {
+    proto.set_type(AttributeProto::TYPE_PROTO);
+    write_type(v, *proto.mutable_tp());
   }
   void set(const std::shared_ptr<const Graph>& v, const std::vector<std::string>& captured,
            AttributeProto& proto) {

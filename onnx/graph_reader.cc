@@ -8,85 +8,47 @@
 #include <vector>
 
 #include "base/error.h"
+#include "onnx/type_reader.h"
 
 namespace hugot {
 namespace {
 
 using onnx_proto::AttributeProto;
+using onnx_proto::FunctionProto;
 using onnx_proto::GraphProto;
 using onnx_proto::NodeProto;
-using onnx_proto::TensorShapeProto;
-using onnx_proto::TypeProto;
 using onnx_proto::ValueInfoProto;
 
 // Operators have at most two subgraphs; the limit keeps the work of joining what they capture
 // small.
 constexpr size_t kMaxSubgraphs = 16;
-
-// ---------------------------------------------------------------------------------------------
-// Types
-
-std::string type_text(const TypeProto& type) {
-  const auto element = [](int32_t number) { return dtype_name(dtype_from_proto(number)); };
-  switch (type.value_case()) {
-    case TypeProto::kTensorType:
-      if (type.tensor_type().elem_type() == 0) return "tensor";
-      return str("tensor(", element(type.tensor_type().elem_type()), ")");
-    case TypeProto::kSparseTensorType:
-      return str("sparse_tensor(", element(type.sparse_tensor_type().elem_type()), ")");
-    case TypeProto::kSequenceType:
-      return "seq(" + type_text(type.sequence_type().elem_type()) + ")";
-    case TypeProto::kOptionalType:
-      return "optional(" + type_text(type.optional_type().elem_type()) + ")";
-    case TypeProto::kMapType:
-      return str("map(", element(type.map_type().key_type()), ",",
-                 type_text(type.map_type().value_type()), ")");
-    case TypeProto::kOpaqueType:
-      return "opaque(" + type.opaque_type().domain() + "," + type.opaque_type().name() + ")";
-    case TypeProto::VALUE_NOT_SET:
-      break;
-  }
-  return "";
-}
-
-// A dimension without number or name, and the negative numbers that some exporters write for one,
-// gets a symbol that no other value has.
-Dims read_dims(const TensorShapeProto& shape, std::string_view value_name) {
-  require(shape.dim_size() <= Shape::kMaxRank, ErrorCode::kUnsupported, "a tensor of rank ",
-          shape.dim_size(), " is beyond the limit of ", Shape::kMaxRank);
-  Dims dims;
-  for (const TensorShapeProto::Dimension& dim : shape.dim()) {
-    if (dim.has_dim_value() && dim.dim_value() >= 0) {
-      dims.push_back(dim.dim_value());
-    } else if (!dim.dim_param().empty()) {
-      dims.push_back(Dim::symbol(dim.dim_param()));
-    } else {
-      dims.push_back(Dim::symbol(str(value_name, ":", dims.size())));
-    }
-  }
-  return dims;
-}
-
-Fact read_fact(const TypeProto& type, std::string_view value_name) {
-  Fact fact;
-  if (!type.has_tensor_type()) return fact;
-  const TypeProto::Tensor& tensor = type.tensor_type();
-  if (tensor.elem_type() != 0) fact.dtype = dtype_from_proto(tensor.elem_type());
-  if (tensor.has_shape()) fact.shape = read_dims(tensor.shape(), value_name);
-  return fact;
-}
+// Bodies in bodies, and functions that call functions.
+constexpr int kMaxNesting = 16;
+// Nodes that calls of functions may make altogether: each function may call others twice.
+constexpr size_t kMaxInlinedNodes = size_t{1} << 20;
 
 // ---------------------------------------------------------------------------------------------
 // Graphs
 
+// The attributes of a call, for the nodes of the function: defaults where the call has none.
+using Arguments = std::map<std::string_view, const AttributeProto*>;
+
 // Reads one graph; graphs inside its nodes have readers of their own that look up names here.
+// Bodies of functions have readers of their own, too, that see nothing but `arguments`.
 class GraphReader {
  public:
-  GraphReader(const GraphProto& proto, const ModelContext& context, GraphReader* outer)
-      : proto_(proto), context_(context), outer_(outer) {}
+  GraphReader(const GraphProto& proto, const ModelContext& context, GraphReader* outer,
+              const Arguments& arguments, int depth)
+      : proto_(proto), context_(context), outer_(outer), arguments_(arguments), depth_(depth) {
+    require(depth <= kMaxNesting, ErrorCode::kUnsupported, "subgraphs and functions are nested ",
+            "more than ", kMaxNesting, " deep (or a function calls itself)");
+  }
 
   Graph run() {
     graph_.opsets = context_.opsets;
+    if (outer_ != nullptr) {
+      graph_.scope = str(outer_->graph_.scope, ++outer_->subgraphs_, "/");
+    }
     read_initializers();
     read_inputs();
     declare_outputs_of_nodes();
@@ -98,6 +60,7 @@ class GraphReader {
       require(id != kNoValue, ErrorCode::kInvalidData, "nothing produces output '", output.name(),
               "'");
       graph_.outputs.push_back(id);
+      graph_.declared_outputs.push_back(read_port(output).fact);
     }
     add_nodes_in_order();
     return std::move(graph_);
@@ -184,8 +147,8 @@ class GraphReader {
   // What a subgraph knows of a value of the graph around it. The shape may come to be known
   // differently there.
   static Fact captured_fact(const Value& outer) {
-    Fact fact;
-    fact.dtype = outer.fact.dtype;
+    Fact fact = outer.fact.type();
+    fact.shape.reset();
     return fact;
   }
 
@@ -196,7 +159,8 @@ class GraphReader {
     node.op_type = proto.op_type();
     node.domain = normalized_domain(proto.domain());
     node.opset = opset_of(node.domain);
-    if (!context_.functions.contains({node.domain, node.op_type})) {
+    const ModelFunction* function = context_.find_function(proto);
+    if (function == nullptr) {
       node.op = context_.ops.find(node.domain, node.op_type, node.opset);
     }
     for (const std::string& name : proto.input()) {
@@ -207,6 +171,10 @@ class GraphReader {
     }
     for (const std::string& name : proto.output()) {
       node.outputs.push_back(name.empty() ? kNoValue : graph_.find(name));
+    }
+    if (function != nullptr) {
+      inline_call(proto, node, *function);
+      return;
     }
     std::vector<Subgraph> subgraphs;
     for (const AttributeProto& attribute : proto.attribute()) {
@@ -231,13 +199,68 @@ class GraphReader {
   void add_attribute(Node& node, const AttributeProto& proto, std::vector<Subgraph>& subgraphs) {
     require(!proto.name().empty(), ErrorCode::kInvalidData, "an attribute without name");
     require(!node.has(proto.name()), ErrorCode::kInvalidData, "it is there twice");
-    require(proto.ref_attr_name().empty(), ErrorCode::kInvalidData,
-            "it refers to an attribute of a function, outside of one");
-    std::optional<Attribute> value = read_attribute(proto, subgraphs);
+    const AttributeProto* source = resolved(proto);
+    if (source == nullptr) return;  // the call has left it out
+    std::optional<Attribute> value = read_attribute(*source, subgraphs);
     if (value) {
       node.attributes.emplace(proto.name(), std::move(*value));
     } else {
       node.op = nullptr;  // without the attribute it would be another operation
+    }
+  }
+
+  // The attribute itself or what it refers to; null when the call does not give that.
+  const AttributeProto* resolved(const AttributeProto& proto) const {
+    if (proto.ref_attr_name().empty()) return &proto;
+    require(context_.in_function, ErrorCode::kInvalidData,
+            "it refers to an attribute of a function, outside of one");
+    const auto it = arguments_.find(proto.ref_attr_name());
+    return it == arguments_.end() ? nullptr : it->second;
+  }
+
+  // Replaces the call of a function by the function's nodes.
+  void inline_call(const NodeProto& call, const Node& node, const ModelFunction& function) {
+    Arguments arguments;
+    for (const AttributeProto& attribute : function.proto->attribute_proto()) {
+      arguments[attribute.name()] = &attribute;
+    }
+    for (const AttributeProto& attribute : call.attribute()) {
+      const AttributeProto* source = resolved(attribute);
+      if (source == nullptr) continue;
+      // A graph would have to see names of the caller.
+      require(!source->has_g() && source->graphs_size() == 0, ErrorCode::kUnsupported,
+              "attribute '", attribute.name(), "' of a function is a graph");
+      arguments[attribute.name()] = source;
+    }
+    ModelContext context = context_.inside(function);
+    Graph body = with_context(
+        [&] { return str("function '", function.proto->name(), "'"); },
+        [&] { return GraphReader(function.body, context, nullptr, arguments, depth_ + 1).run(); });
+    *context_.inlined_nodes += body.node_count();
+    require(*context_.inlined_nodes <= kMaxInlinedNodes, ErrorCode::kUnsupported,
+            "functions make more than ", kMaxInlinedNodes, " nodes");
+    std::vector<ValueId> inputs = node.inputs;
+    require(inputs.size() <= body.inputs.size() && node.outputs.size() <= body.outputs.size(),
+            ErrorCode::kInvalidData, "function '", function.proto->name(), "' has ",
+            body.inputs.size(), " inputs and ", body.outputs.size(), " outputs, the call ",
+            inputs.size(), " and ", node.outputs.size());
+    inputs.resize(body.inputs.size(), kNoValue);
+    const std::string prefix =
+        (node.name.empty() ? str(node.op_type, "_", nodes_.size()) : node.name) + "/";
+    Graph::Copied copied = graph_.copy_nodes(body, inputs, node.outputs, prefix);
+    for (Node& copy : copied.nodes) nodes_.push_back(std::move(copy));
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      if (node.outputs[i] == kNoValue || node.outputs[i] == copied.outputs[i]) continue;
+      // The function hands an input or a constant through, or one value twice.
+      require(copied.outputs[i] != kNoValue, ErrorCode::kInvalidData, "output ", i,
+              " of function '", function.proto->name(), "' is an omitted input");
+      Node identity;
+      identity.op_type = "Identity";
+      identity.opset = std::max(opset_of(""), 1);
+      identity.op = context_.ops.find("", identity.op_type, identity.opset);
+      identity.inputs = {copied.outputs[i]};
+      identity.outputs = {node.outputs[i]};
+      nodes_.push_back(std::move(identity));
     }
   }
 
@@ -257,7 +280,7 @@ class GraphReader {
       case AttributeProto::SPARSE_TENSOR:
         return tensors.read(proto.sparse_tensor());
       case AttributeProto::TYPE_PROTO:
-        return type_text(proto.tp());
+        return read_fact(proto.tp(), "");
       case AttributeProto::FLOATS:
         return std::vector<float>(proto.floats().begin(), proto.floats().end());
       case AttributeProto::INTS:
@@ -296,7 +319,7 @@ class GraphReader {
             " subgraphs in a node");
     return with_context([&] { return str("graph '", proto.name(), "'"); },
                         [&] {
-                          GraphReader reader(proto, context_, this);
+                          GraphReader reader(proto, context_, this, arguments_, depth_ + 1);
                           auto graph = std::make_shared<Graph>(reader.run());
                           const auto& inputs = reader.captured_inputs_;
                           graph->inputs.insert(graph->inputs.end(), inputs.begin(), inputs.end());
@@ -396,6 +419,9 @@ class GraphReader {
   const GraphProto& proto_;
   const ModelContext& context_;
   GraphReader* outer_;
+  const Arguments& arguments_;
+  const int depth_;
+  int subgraphs_ = 0;  // read so far
   Graph graph_;
   std::vector<Node> nodes_;
   std::vector<ValueId> captured_;         // ids of the outer graph
@@ -409,17 +435,57 @@ std::string_view normalized_domain(std::string_view domain) {
   return domain == "ai.onnx" ? "" : domain;
 }
 
-ModelPort read_port(const ValueInfoProto& info) {
-  return with_context(
-      [&] { return str("value '", info.name(), "'"); },
-      [&] {
-        return ModelPort{info.name(), type_text(info.type()), read_fact(info.type(), info.name())};
-      });
+ModelFunction::ModelFunction(const FunctionProto& function) : proto(&function) {
+  for (const std::string& name : function.input()) body.add_input()->set_name(name);
+  for (const std::string& name : function.output()) body.add_output()->set_name(name);
+  *body.mutable_node() = function.node();
+  *body.mutable_value_info() = function.value_info();
+  opsets = read_opsets(function.opset_import());
+}
+
+ModelFunctions read_functions(const onnx_proto::ModelProto& proto) {
+  ModelFunctions functions;
+  for (const FunctionProto& function : proto.functions()) {
+    const std::string domain(normalized_domain(function.domain()));
+    const bool added =
+        functions.try_emplace({domain, function.name(), function.overload()}, function).second;
+    require(added, ErrorCode::kInvalidData, "function '", function.name(), "' is defined twice");
+  }
+  return functions;
+}
+
+const ModelFunction* ModelContext::find_function(const NodeProto& node) const {
+  if (functions.empty()) return nullptr;
+  const auto it = functions.find(
+      {std::string(normalized_domain(node.domain())), node.op_type(), node.overload()});
+  return it == functions.end() ? nullptr : &it->second;
+}
+
+ModelContext ModelContext::inside(const ModelFunction& function) const {
+  // Domains that the function does not import are those of the model.
+  auto merged = function.opsets;
+  merged.insert(opsets.begin(), opsets.end());
+  return {ops, tensors, functions, inlined_nodes, std::move(merged), true};
+}
+
+OpsetMap read_opsets(
+    const google::protobuf::RepeatedPtrField<onnx_proto::OperatorSetIdProto>& imports) {
+  OpsetMap opsets;
+  for (const auto& import : imports) {
+    const std::string domain(normalized_domain(import.domain()));
+    require(import.version() >= 0 && import.version() <= INT32_MAX, ErrorCode::kInvalidData,
+            "opset version ", import.version(), " of domain '", domain, "' is out of range");
+    const auto version = static_cast<int>(import.version());
+    const auto [it, inserted] = opsets.emplace(domain, version);
+    require(inserted || it->second == version, ErrorCode::kInvalidData, "domain '", domain,
+            "' is imported in two versions");
+  }
+  return opsets;
 }
 
 Graph read_graph(const GraphProto& proto, const ModelContext& context) {
   return with_context([&] { return str("graph '", proto.name(), "'"); },
-                      [&] { return GraphReader(proto, context, nullptr).run(); });
+                      [&] { return GraphReader(proto, context, nullptr, {}, 0).run(); });
 }
 
 }  // namespace hugot

@@ -8,26 +8,13 @@
 #include "onnx/graph_reader.h"
 #include "onnx/proto.h"
 #include "onnx/tensor_reader.h"
+#include "onnx/type_reader.h"
 #include "onnx/wire.h"
 
 namespace hugot {
 namespace {
 
 using onnx_proto::ModelProto;
-
-std::map<std::string, int, std::less<>> read_opsets(const ModelProto& proto) {
-  std::map<std::string, int, std::less<>> opsets;
-  for (const auto& import : proto.opset_import()) {
-    const std::string domain(normalized_domain(import.domain()));
-    require(import.version() >= 0 && import.version() <= INT32_MAX, ErrorCode::kInvalidData,
-            "opset version ", import.version(), " of domain '", domain, "' is out of range");
-    const auto version = static_cast<int>(import.version());
-    const auto [it, inserted] = opsets.emplace(domain, version);
-    require(inserted || it->second == version, ErrorCode::kInvalidData, "domain '", domain,
-            "' is imported in two versions");
-  }
-  return opsets;
-}
 
 void read_description(const ModelProto& proto, LoadedModel& model) {
   model.graph_name = proto.graph().name();
@@ -54,11 +41,10 @@ LoadedModel load(const ModelBytes& source, const std::filesystem::path& path, co
   LoadedModel model;
   read_description(proto, model);
   const TensorReader tensors(source, index, external);
-  ModelContext context{ops, tensors, read_opsets(proto), {}};
-  for (const auto& function : proto.functions()) {
-    context.functions.emplace(normalized_domain(function.domain()), function.name());
-  }
-  model.graph = read_graph(proto.graph(), context);
+  const ModelFunctions functions = read_functions(proto);
+  size_t inlined_nodes = 0;
+  model.graph = read_graph(
+      proto.graph(), {ops, tensors, functions, &inlined_nodes, read_opsets(proto.opset_import())});
 
   for (const auto& input : proto.graph().input()) {
     const Value& value = model.graph.value(model.graph.find(input.name()));

@@ -52,13 +52,6 @@ struct LoadedModel {
   void drop_pages() const;
 };
 
-// An attribute of nodes with subgraphs that read values of the graph around them: the names of
-// these values, as std::vector<std::string>. The node has them as its last inputs, in this order,
-// and each of its subgraphs has them as its last inputs, so that all data flow is explicit.
-// Constants of the outer graph are not among them: subgraphs have initializers of their own that
-// share the memory.
-inline constexpr std::string_view kCapturedAttribute = "hugot.captured";
-
 struct LoadOptions {
   // Where external data may lie. Empty: in the model file's own directory (external_data.h), and
   // nowhere for a model from memory.
@@ -69,8 +62,9 @@ struct LoadOptions {
 // files) where they lie aligned for their element type, else copies; a file must not be truncated
 // or overwritten in place while the model or one of its tensors lives. Nodes are in topological
 // order whatever the order in the file. An initializer that is also an input counts as initializer
-// only. Sparse tensors become dense. Node::op is what `ops` has for the node's version; null for
-// operators it does not have, and for functions of the model.
+// only. Sparse tensors become dense. Calls of the model's functions are replaced by the nodes of
+// the function. Node::op is what `ops` has for the node's version; null for operators it does not
+// have.
 //
 // Inputs have the declared element type and shape; a dimension without number is its symbol, or a
 // symbol of its own. Other values have facts only when they are constant; those behind a node

@@ -9,8 +9,8 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/testing.h"
+#include "onnx/datum_reader.h"
 #include "onnx/proto.h"
-#include "onnx/tensor_reader.h"
 
 namespace hugot {
 namespace {
@@ -190,21 +190,21 @@ TEST_CASE("onnx: nodes get a topological order, subgraphs explicit inputs") {
 }
 
 TEST_CASE("onnx: sparse tensors, functions, unknown operators and types") {
-  OpRegistry ops;
-  ops.add({.name = "Twice", .domain = "local", .since_version = 1});
-  const LoadedModel model = load_model(kData / "features.onnx", ops);
+  const LoadedModel model = load_model(kData / "features.onnx", {});
   const Graph& graph = model.graph;
   CHECK(identical(*graph.constant(graph.find("sparse")),
                   Tensor::from<float>({3, 2}, {0, 3, 0, 0, 4, 0})));
-  CHECK(graph.node(0).op == nullptr);  // a function of the model, whatever the registry has
+  CHECK(graph.node(0).op_type == "Add");  // the body of a function of the model
+  CHECK(graph.node(0).outputs[0] == graph.node(1).inputs[0]);
   CHECK(graph.node(1).domain == "unknown.domain");
   CHECK(graph.node(1).opset == 1);
   CHECK(graph.node(1).outputs[1] == kNoValue);
   CHECK(graph.node(1).at<int64_t>("level") == 3);
   CHECK(graph.fact(graph.find("m")).to_string() == "float32[m:0,m:1]");
-  CHECK(graph.node(3).at<std::string>("type") == "tensor(int64)");
+  CHECK(graph.node(3).at<Fact>("type").to_string() == "int64[1]");
   CHECK(model.outputs[0].type == "seq(tensor(float32))");
-  CHECK(model.outputs[0].fact.dtype == DType::kUndefined);
+  CHECK(model.outputs[0].fact.kind == Kind::kSequence);
+  CHECK(model.outputs[0].fact.item().dtype == DType::kFloat32);
 }
 
 TEST_CASE("onnx: external data are mapped") {
@@ -387,11 +387,16 @@ TEST_CASE("onnx: damaged models load or give errors") {
                 [](const std::string& bytes) { load_bytes(bytes); });
 }
 
-TEST_CASE("onnx: tensors in files of their own") {
-  CHECK(identical(read_tensor_pb(kData / "tensor.pb"),
-                  Tensor::from<int64_t>({2, 3}, {0, 1, 2, 3, 4, 5})));
-  CHECK(error_of([] { read_tensor_pb(kData / "sequence.pb"); }) == ErrorCode::kUnsupported);
-  CHECK(error_of([] { read_tensor_pb(kData / "mlp.onnx"); }).has_value());
+TEST_CASE("onnx: values in files of their own") {
+  const Tensor numbers = Tensor::from<int64_t>({2, 3}, {0, 1, 2, 3, 4, 5});
+  CHECK(identical(read_datum_pb(kData / "tensor.pb", Kind::kTensor).tensor(), numbers));
+  const Datum sequence = read_datum_pb(kData / "sequence.pb", Kind::kSequence);
+  REQUIRE(sequence.items().size() == 2);
+  CHECK(identical(sequence.items()[1].tensor(), numbers));
+  CHECK(error_of([] { read_datum_pb(kData / "sequence.pb", Kind::kTensor); }).has_value());
+  for (const Kind kind : {Kind::kTensor, Kind::kSequence, Kind::kOptional, Kind::kMap}) {
+    CHECK(error_of([&] { read_datum_pb(kData / "control.onnx", kind); }).has_value());
+  }
 }
 
 }  // namespace hugot

@@ -206,18 +206,4 @@ Tensor TensorReader::read(const SparseTensorProto& proto) const {
   return out;
 }
 
-Tensor read_tensor_pb(const std::filesystem::path& path) {
-  const auto file = MappedFile::open(path);
-  return with_context(
-      [&] { return path.string(); },
-      [&] {
-        WireIndex index;
-        const std::string stripped = split_raw_data(file->bytes(), MessageKind::kTensor, index);
-        TensorProto proto;
-        require(proto.ParseFromString(stripped), ErrorCode::kInvalidData, "not a TensorProto");
-        ExternalFiles no_files;
-        return TensorReader({file->bytes(), file, file}, index, no_files).read(proto);
-      });
-}
-
 }  // namespace hugot

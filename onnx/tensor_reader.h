@@ -3,7 +3,6 @@
 #define HUGOT_ONNX_TENSOR_READER_H_
 
 #include <cstddef>
-#include <filesystem>
 #include <memory>
 #include <span>
 
@@ -45,10 +44,6 @@ class TensorReader {
 
 // Checked DType of a data_type number. Throws kInvalidData.
 DType dtype_from_proto(int32_t data_type);
-
-// The tensor in a file that holds one TensorProto, as test data of ONNX do (`input_0.pb`).
-// Throws kInvalidData, kUnsupported, kNotFound or kIo with the path.
-Tensor read_tensor_pb(const std::filesystem::path& path);
 
 }  // namespace hugot
 

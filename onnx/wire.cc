@@ -42,6 +42,17 @@ MessageKind child_kind(MessageKind kind, uint32_t field) {
       {MessageKind::kFunction, 11, MessageKind::kAttribute},
       {MessageKind::kTrainingInfo, 1, MessageKind::kGraph},
       {MessageKind::kTrainingInfo, 2, MessageKind::kGraph},
+      {MessageKind::kSequence, 3, MessageKind::kTensor},
+      {MessageKind::kSequence, 4, MessageKind::kSparseTensor},
+      {MessageKind::kSequence, 5, MessageKind::kSequence},
+      {MessageKind::kSequence, 6, MessageKind::kMap},
+      {MessageKind::kSequence, 7, MessageKind::kOptional},
+      {MessageKind::kMap, 5, MessageKind::kSequence},
+      {MessageKind::kOptional, 3, MessageKind::kTensor},
+      {MessageKind::kOptional, 4, MessageKind::kSparseTensor},
+      {MessageKind::kOptional, 5, MessageKind::kSequence},
+      {MessageKind::kOptional, 6, MessageKind::kMap},
+      {MessageKind::kOptional, 7, MessageKind::kOptional},
   };
   for (const Entry& entry : kEntries) {
     if (entry.parent == kind && entry.field == field) return entry.child;

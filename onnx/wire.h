@@ -22,6 +22,9 @@ enum class MessageKind : uint8_t {
   kSparseTensor,
   kFunction,
   kTrainingInfo,
+  kSequence,
+  kMap,
+  kOptional,
 };
 
 // Where a message lies in the file.

@@ -18,11 +18,24 @@ struct Options {
   int threads = 0;
 };
 
+// Items of sequences and optionals are arrays NAME.0, NAME.1, ..; those of a map have the keys
+// beside them in NAME.keys.
+void add_arrays(const std::string& name, const Datum& value, NamedTensors& arrays) {
+  if (value.is_tensor()) {
+    arrays.emplace_back(name, value.tensor());
+    return;
+  }
+  if (value.kind() == Kind::kMap) arrays.emplace_back(name + ".keys", value.keys());
+  for (size_t i = 0; i < value.items().size(); ++i) {
+    add_arrays(str(name, ".", i), value.items()[i], arrays);
+  }
+}
+
 int infer(const Options& options) {
   require_cpu(options.device);
   const OpRegistry ops = builtin_ops();
   const auto plan = load_exact(options.model, ops);
-  std::map<std::string, Tensor> inputs;
+  std::map<std::string, Datum> inputs;
   for (auto& [name, tensor] : read_npz(options.inputs)) inputs.emplace(name, std::move(tensor));
 
   ThreadPool pool(options.threads);
@@ -32,7 +45,7 @@ int infer(const Options& options) {
   NamedTensors arrays;
   for (const ValueId output : plan->graph().outputs) {
     const std::string& name = plan->graph().value(output).name;
-    arrays.emplace_back(name, results.at(name));
+    add_arrays(name, results.at(name), arrays);
   }
   write_npz(options.outputs, arrays);
   return kDone;

@@ -73,4 +73,19 @@ std::string difference(const Tensor& got, const Tensor& want, const Tolerance& t
   }
 }
 
+std::string difference(const Datum& got, const Datum& want, const Tolerance& tolerance) {
+  if (got.is_tensor() && want.is_tensor()) {
+    return difference(got.tensor(), want.tensor(), tolerance);
+  }
+  if (got.kind() != want.kind() || got.items().size() != want.items().size()) {
+    return str("got ", describe(got), ", expected ", describe(want));
+  }
+  if (got.kind() == Kind::kMap && !identical(got.keys(), want.keys())) return "keys differ";
+  for (size_t i = 0; i < got.items().size(); ++i) {
+    const std::string what = difference(got.items()[i], want.items()[i], tolerance);
+    if (!what.empty()) return str("item ", i, ": ", what);
+  }
+  return {};
+}
+
 }  // namespace hugot::tools

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "base/datum.h"
 #include "base/tensor.h"
 
 namespace hugot::tools {
@@ -17,6 +18,8 @@ struct Tolerance {
 // |got - want| <= absolute + relative * |want|, where NaN equals NaN and an infinity itself; every
 // other type bit by bit. Otherwise a sentence that names the worst element.
 std::string difference(const Tensor& got, const Tensor& want, const Tolerance& tolerance);
+// The same for values of any kind, item by item.
+std::string difference(const Datum& got, const Datum& want, const Tolerance& tolerance);
 
 }  // namespace hugot::tools
 

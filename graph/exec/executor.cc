@@ -59,10 +59,18 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph) {
     return elements * dtype_bits(fact.dtype) / 8;
   };
   const auto keep = [&](ValueId id) {
-    return g.fact(id).dtype == DType::kString ||
+    return g.fact(id).dtype == DType::kString || !g.fact(id).is_tensor() ||
            std::find(g.outputs.begin(), g.outputs.end(), id) != g.outputs.end();
   };
   plan->memory_ = MemoryPlan::make(g, order, nominal, keep);
+  plan->constants_.resize(g.value_count());
+  plan->output_index_.assign(g.value_count(), kNoOutput);
+  for (size_t id = 0; id < g.value_count(); ++id) {
+    if (const Tensor* data = g.constant(static_cast<ValueId>(id))) plan->constants_[id] = *data;
+  }
+  for (size_t i = 0; i < g.outputs.size(); ++i) {
+    plan->output_index_[static_cast<size_t>(g.outputs[i])] = static_cast<int>(i);
+  }
   return plan;
 }
 
@@ -73,88 +81,119 @@ class Executor::Context final : public KernelContext {
   void set_step(const Plan::Step& step) {
     node_ = &executor_.plan_->graph_.node(step.node);
     prepared_ = step.prepared.get();
+    unwanted_.clear();
   }
 
   const Node& node() const override { return *node_; }
-  bool has_input(int i) const override { return node_->input(static_cast<size_t>(i)) != kNoValue; }
-  const Tensor& input(int i) const override {
-    require(has_input(i), ErrorCode::kInvalidData, "input ", i, " is missing");
-    return tensor(node_->inputs[static_cast<size_t>(i)]);
+  bool has_input(int i) const override {
+    const ValueId id = node_->input(static_cast<size_t>(i));
+    return id != kNoValue && value(id).defined();
   }
+  const Tensor& input(int i) const override { return tensor(input_id(i)); }
+  Datum datum(int i) const override { return value(input_id(i)); }
   bool wants_output(int i) const override {
     return node_->output(static_cast<size_t>(i)) != kNoValue;
   }
   Tensor& output(int i, DType dtype, const Shape& shape) override {
     const ValueId id = node_->output(static_cast<size_t>(i));
     if (id == kNoValue) {  // a kernel may always write all outputs
-      unwanted_.emplace_back(dtype, shape);
-      return unwanted_.back();
+      unwanted_.push_back(std::make_unique<Tensor>(dtype, shape));
+      return *unwanted_.back();
     }
-    const int slot = executor_.plan_->memory_.slot[static_cast<size_t>(id)];
-    Tensor& result = executor_.values_[static_cast<size_t>(id)];
-    if (slot == MemoryPlan::kNoSlot || dtype == DType::kString) {
-      result = Tensor(dtype, shape);
-    } else {
-      result =
-          Tensor(dtype, shape, executor_.workspace_.slot(slot, Tensor::byte_size(dtype, shape)));
-    }
-    return result;
+    return store(id, allocate(id, dtype, shape));
+  }
+  void set_output(int i, Datum value) override {
+    const ValueId id = node_->output(static_cast<size_t>(i));
+    if (id != kNoValue) executor_.values_[static_cast<size_t>(id)] = std::move(value);
   }
   void alias(int i, int j, const Shape& shape) override {
     const ValueId id = node_->output(static_cast<size_t>(i));
-    if (id != kNoValue) executor_.values_[static_cast<size_t>(id)] = input(j).reshaped(shape);
+    if (id != kNoValue) store(id, input(j).reshaped(shape));
   }
   const Shape* planned_shape(int) const override { return nullptr; }
   std::span<std::byte> scratch(size_t bytes) override {
     return {executor_.workspace_.scratch(bytes), bytes};
   }
   ThreadPool* pool() const override { return options_.pool; }
+  std::stop_token stop() const override { return options_.stop; }
   const Prepared* prepared() const override { return prepared_; }
 
-  const Tensor& tensor(ValueId id) const {
-    const Tensor* constant = executor_.plan_->graph_.constant(id);
-    return constant != nullptr ? *constant : executor_.values_[static_cast<size_t>(id)];
+  const Datum& value(ValueId id) const {
+    const Datum& constant = executor_.plan_->constants_[static_cast<size_t>(id)];
+    return constant.defined() ? constant : executor_.values_[static_cast<size_t>(id)];
   }
 
-  void forget_unwanted() { unwanted_.clear(); }
-
  private:
+  ValueId input_id(int i) const {
+    require(has_input(i), ErrorCode::kInvalidData, "input ", i, " is missing");
+    return node_->inputs[static_cast<size_t>(i)];
+  }
+  const Tensor& tensor(ValueId id) const { return value(id).tensor(); }
+
+  Tensor allocate(ValueId id, DType dtype, const Shape& shape) {
+    const Plan& plan = *executor_.plan_;
+    const int slot = plan.memory_.slot[static_cast<size_t>(id)];
+    if (dtype == DType::kString) return Tensor(dtype, shape);
+    if (slot != MemoryPlan::kNoSlot) {
+      return Tensor(dtype, shape, executor_.workspace_.slot(slot, Tensor::byte_size(dtype, shape)));
+    }
+    const int position = plan.output_index_[static_cast<size_t>(id)];
+    if (position != Plan::kNoOutput) {
+      Tensor& before = executor_.reusable_[static_cast<size_t>(position)];
+      if (before.dtype() == dtype && before.shape() == shape) return std::move(before);
+    }
+    return Tensor(dtype, shape);
+  }
+
+  Tensor& store(ValueId id, Tensor tensor) {
+    Datum& place = executor_.values_[static_cast<size_t>(id)];
+    place = std::move(tensor);
+    return place.writable();
+  }
+
   Executor& executor_;
   const RunOptions& options_;
   const Node* node_ = nullptr;
   const Prepared* prepared_ = nullptr;
-  std::deque<Tensor> unwanted_;
+  std::vector<std::unique_ptr<Tensor>> unwanted_;
 };
 
 Executor::Executor(std::shared_ptr<const Plan> plan)
     : plan_(std::move(plan)),
       workspace_(plan_->memory_.slot_count),
-      values_(plan_->graph_.value_count()) {}
+      values_(plan_->graph_.value_count()),
+      reusable_(plan_->graph_.outputs.size()) {}
 
-void Executor::check_inputs(std::span<const Tensor> inputs) const {
+void Executor::check_inputs(std::span<const Datum> inputs) const {
   const Graph& graph = plan_->graph_;
   require(inputs.size() == graph.inputs.size(), ErrorCode::kInvalidArgument, "the graph has ",
           graph.inputs.size(), " inputs, ", inputs.size(), " were given");
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Value& declared = graph.value(graph.inputs[i]);
-    const Fact& fact = declared.fact;
-    bool fits = fact.dtype == DType::kUndefined || fact.dtype == inputs[i].dtype();
-    if (fact.shape) {
-      fits = fits && fact.rank() == inputs[i].rank();
-      for (int axis = 0; fits && axis < inputs[i].rank(); ++axis) {
-        const auto number = (*fact.shape)[static_cast<size_t>(axis)].number();
-        fits = !number || *number == inputs[i].shape()[axis];
-      }
-    }
-    require(fits, ErrorCode::kInvalidArgument, "input '", declared.name, "' is ", fact.to_string(),
-            ", got ", describe(inputs[i]));
+    if (declared.fact.admits(inputs[i])) continue;
+    fail(ErrorCode::kInvalidArgument, "input '", declared.name, "' is ", declared.fact.to_string(),
+         ", got ", describe(inputs[i]));
   }
 }
 
-std::vector<Tensor> Executor::run(std::span<const Tensor> inputs, const RunOptions& options) {
+void Executor::run(std::span<const Datum> inputs, std::vector<Datum>& results,
+                   const RunOptions& options) {
   check_inputs(inputs);
   const Graph& graph = plan_->graph_;
-  std::fill(values_.begin(), values_.end(), Tensor());
+  // Nothing of this run stays behind, however it ends.
+  struct Sweep {
+    Executor& executor;
+    ~Sweep() {
+      std::fill(executor.values_.begin(), executor.values_.end(), Datum());
+      std::fill(executor.reusable_.begin(), executor.reusable_.end(), Tensor());
+    }
+  } sweep{*this};
+  for (size_t i = 0; i < std::min(results.size(), reusable_.size()); ++i) {
+    if (results[i].is_tensor() && results[i].tensor().unique()) {
+      reusable_[i] = std::move(results[i].writable());
+    }
+  }
+  results.assign(graph.outputs.size(), Datum());
   for (size_t i = 0; i < inputs.size(); ++i) {
     values_[static_cast<size_t>(graph.inputs[i])] = inputs[i];
   }
@@ -164,21 +203,25 @@ std::vector<Tensor> Executor::run(std::span<const Tensor> inputs, const RunOptio
     context.set_step(step);
     with_context([&] { return graph.node(step.node).label(); },
                  [&] { graph.node(step.node).op->cpu(context); });
-    context.forget_unwanted();
   }
-  std::vector<Tensor> results;
-  for (const ValueId output : graph.outputs) {
-    const Tensor& tensor = context.tensor(output);
-    results.push_back(tensor.owns() ? tensor : tensor.clone());
+  for (size_t i = 0; i < graph.outputs.size(); ++i) {
+    results[i] = context.value(graph.outputs[i]).owned();
   }
-  std::fill(values_.begin(), values_.end(), Tensor());
-  return results;
 }
 
-std::map<std::string, Tensor> Executor::run(const std::map<std::string, Tensor>& inputs,
-                                            const RunOptions& options) {
+std::vector<Tensor> Executor::run(std::span<const Tensor> inputs, const RunOptions& options) {
+  const std::vector<Datum> data(inputs.begin(), inputs.end());
+  std::vector<Datum> results;
+  run(data, results, options);
+  std::vector<Tensor> tensors;
+  for (const Datum& result : results) tensors.push_back(result.tensor());
+  return tensors;
+}
+
+std::map<std::string, Datum> Executor::run(const std::map<std::string, Datum>& inputs,
+                                           const RunOptions& options) {
   const Graph& graph = plan_->graph_;
-  std::vector<Tensor> ordered;
+  std::vector<Datum> ordered;
   for (const ValueId id : graph.inputs) {
     const auto it = inputs.find(graph.value(id).name);
     require(it != inputs.end(), ErrorCode::kInvalidArgument, "input '", graph.value(id).name, "' (",
@@ -190,8 +233,9 @@ std::map<std::string, Tensor> Executor::run(const std::map<std::string, Tensor>&
     require(std::find(graph.inputs.begin(), graph.inputs.end(), id) != graph.inputs.end(),
             ErrorCode::kInvalidArgument, "the graph has no input '", name, "'");
   }
-  std::vector<Tensor> results = run(ordered, options);
-  std::map<std::string, Tensor> named;
+  std::vector<Datum> results;
+  run(ordered, results, options);
+  std::map<std::string, Datum> named;
   for (size_t i = 0; i < results.size(); ++i) {
     named.emplace(graph.value(graph.outputs[i]).name, std::move(results[i]));
   }

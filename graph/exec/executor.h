@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/datum.h"
 #include "graph/exec/memory.h"
 #include "graph/op.h"
 
@@ -35,9 +36,13 @@ class Plan {
     std::shared_ptr<const Prepared> prepared;
   };
 
+  static constexpr int kNoOutput = -1;
+
   Graph graph_;
   std::vector<Step> steps_;
   MemoryPlan memory_;
+  std::vector<Datum> constants_;   // by ValueId, undefined where the value is none
+  std::vector<int> output_index_;  // by ValueId: position in graph().outputs, or kNoOutput
 };
 
 // Runs a plan; keeps its memory between runs. One run at a time: use one executor per thread.
@@ -45,22 +50,29 @@ class Executor {
  public:
   explicit Executor(std::shared_ptr<const Plan> plan);
 
-  // Inputs in the order of graph().inputs, results in the order of graph().outputs. Input dtypes
-  // and shapes are checked against the graph's declarations. Results own their memory.
+  // Inputs in the order of graph().inputs, results in the order of graph().outputs. Kinds, element
+  // types and shapes of the inputs are checked against the graph's declarations. Results own their
+  // memory; tensors that are in `results` before and fit are written again unless somebody else
+  // shares them, so that repeated runs on the same shapes allocate nothing.
+  void run(std::span<const Datum> inputs, std::vector<Datum>& results,
+           const RunOptions& options = {});
+
+  // The same for graphs whose inputs and outputs are tensors. Throws kInvalidArgument for others.
   std::vector<Tensor> run(std::span<const Tensor> inputs, const RunOptions& options = {});
 
   // The same by name. Throws kInvalidArgument naming missing and unknown inputs.
-  std::map<std::string, Tensor> run(const std::map<std::string, Tensor>& inputs,
-                                    const RunOptions& options = {});
+  std::map<std::string, Datum> run(const std::map<std::string, Datum>& inputs,
+                                   const RunOptions& options = {});
 
  private:
   class Context;
 
-  void check_inputs(std::span<const Tensor> inputs) const;
+  void check_inputs(std::span<const Datum> inputs) const;
 
   std::shared_ptr<const Plan> plan_;
   Workspace workspace_;
-  std::vector<Tensor> values_;  // by ValueId, during a run
+  std::vector<Datum> values_;     // by ValueId, during a run
+  std::vector<Tensor> reusable_;  // by output of the graph: memory of an earlier result
 };
 
 // Packs the constants of a node as its operator wants them; null when there is nothing to prepare.

@@ -14,9 +14,14 @@ constexpr size_t kMaxGrowthBytes = size_t{1} << 20;
 
 bool can_evaluate(const Graph& graph, const Node& node) {
   if (node.op == nullptr || node.op->cpu == nullptr || !node.op->deterministic) return false;
-  return std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
-    return input == kNoValue || graph.constant(input) != nullptr;
-  });
+  // Loops may take long, and only tensors can be constants.
+  const bool plain = !node.has_subgraph() &&
+                     std::all_of(node.outputs.begin(), node.outputs.end(), [&](ValueId output) {
+                       return output == kNoValue || graph.fact(output).is_tensor();
+                     });
+  return plain && std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
+           return input == kNoValue || graph.constant(input) != nullptr;
+         });
 }
 
 bool grows_too_much(const Graph& graph, const Node& node) {
@@ -34,6 +39,7 @@ bool grows_too_much(const Graph& graph, const Node& node) {
 
 // The tensor that a fact describes completely, if it does.
 std::optional<Tensor> known_tensor(const Fact& fact) {
+  if (!fact.is_tensor()) return std::nullopt;
   const auto shape = fact.fixed_shape();
   if (!shape || fact.constant) return std::nullopt;
   const bool whole_bytes = dtype_bits(fact.dtype) >= 8;  // neither strings nor packed types
@@ -93,6 +99,8 @@ std::string attribute_key(const Attributes& attributes) {
             } else {
               raw(value.raw(), value.bytes());
             }
+          } else if constexpr (std::is_same_v<T, Fact>) {
+            key += value.to_string();
           } else {
             const void* identity = &value;
             raw(&identity, sizeof(identity));
@@ -131,6 +139,31 @@ size_t merge_constants(Graph& graph) {
 }
 
 }  // namespace
+
+size_t inline_branches(Graph& graph, PassContext&) {
+  size_t changes = 0;
+  for (const NodeId id : graph.order()) {
+    if (graph.removed(id) || !graph.node(id).domain.empty() || graph.node(id).op_type != "If") {
+      continue;
+    }
+    const Node node = graph.node(id);
+    const Tensor* condition = graph.constant(node.input(0));
+    if (condition == nullptr || condition->size() != 1) continue;
+    const bool yes = to_int64s(*condition).front() != 0;
+    const auto branch = node.at<std::shared_ptr<const Graph>>(yes ? "then_branch" : "else_branch");
+    const std::span<const ValueId> captured = std::span(node.inputs).subspan(1);
+    if (captured.size() != branch->inputs.size()) continue;
+    graph.remove_node(id);
+    Graph::Copied copied = graph.copy_nodes(*branch, captured, node.outputs, node.name + "/");
+    for (Node& copy : copied.nodes) infer_node(graph, graph.add_node(std::move(copy)));
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      const ValueId was = node.outputs[i];
+      if (was != kNoValue && was != copied.outputs[i]) graph.replace_uses(was, copied.outputs[i]);
+    }
+    ++changes;
+  }
+  return changes;
+}
 
 size_t fold_constants(Graph& graph, PassContext&) {
   size_t changes = 0;
@@ -193,12 +226,41 @@ size_t eliminate_common(Graph& graph, PassContext&) {
   return changes;
 }
 
+size_t optimize_bodies(Graph& graph, PassContext& context) {
+  using Body = std::shared_ptr<const Graph>;
+  size_t bodies = 0;
+  for (const NodeId id : graph.order()) {
+    for (auto& [name, attribute] : graph.node(id).attributes) {
+      Body* body = std::get_if<Body>(&attribute);
+      if (body == nullptr) continue;
+      Graph copy = **body;
+      // What a file declares of a body's inputs need not hold in every iteration.
+      std::vector<Fact> declared;
+      for (const ValueId input : copy.inputs) {
+        Fact& fact = copy.value(input).fact;
+        declared.push_back(fact);
+        fact = fact.type();
+        fact.shape.reset();
+      }
+      optimize_exact(copy, context);
+      for (size_t i = 0; i < declared.size(); ++i) {
+        copy.value(copy.inputs[i]).fact = std::move(declared[i]);
+      }
+      *body = std::make_shared<const Graph>(std::move(copy));
+      ++bodies;
+    }
+  }
+  return bodies;
+}
+
 void optimize_exact(Graph& graph, PassContext& context) {
   graph.remove_dead();
   infer(graph);
   fold_constants(graph, context);
+  if (inline_branches(graph, context) > 0) fold_constants(graph, context);
   eliminate_common(graph, context);
   graph.remove_dead();
+  optimize_bodies(graph, context);
 #ifndef NDEBUG
   graph.verify("optimize_exact");
 #endif

@@ -24,6 +24,10 @@ struct PassContext {
 
 // Nodes with constant inputs, and values whose fact tells all elements, become constants.
 size_t fold_constants(Graph& graph, PassContext& context);
+// An If whose condition is known becomes the nodes of the branch taken.
+size_t inline_branches(Graph& graph, PassContext& context);
+// The passes of exact mode in all subgraphs. Returns their number.
+size_t optimize_bodies(Graph& graph, PassContext& context);
 // Equal nodes on equal inputs become one.
 size_t eliminate_common(Graph& graph, PassContext& context);
 

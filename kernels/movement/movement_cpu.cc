@@ -10,23 +10,6 @@
 namespace hugot::movement {
 namespace {
 
-// Copies `rows` runs of `count` elements between two pitches.
-void copy_rows(DType dtype, const void* in, int64_t in_offset, int64_t in_pitch, void* out,
-               int64_t out_offset, int64_t out_pitch, int64_t rows, int64_t count,
-               ThreadPool* pool) {
-  if (count == 0) return;
-  with_element(dtype, [&]<class T>() {
-    const T* source = static_cast<const T*>(in) + in_offset;
-    T* target = static_cast<T*>(out) + out_offset;
-    const int64_t grain = std::max<int64_t>(1, (1 << 14) / count);
-    parallel_for(rows <= grain ? nullptr : pool, rows, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        std::copy_n(source + i * in_pitch, count, target + i * out_pitch);
-      }
-    });
-  });
-}
-
 std::optional<std::vector<int64_t>> list_of(const KernelContext& ctx, std::string_view attribute,
                                             int input) {
   if (ctx.node().has(attribute)) return ctx.node().at<std::vector<int64_t>>(attribute);

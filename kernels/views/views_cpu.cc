@@ -162,7 +162,13 @@ void unsqueeze(KernelContext& ctx) {
   });
 }
 
-void identity(KernelContext& ctx) { ctx.alias(0, 0, ctx.input(0).shape()); }
+void identity(KernelContext& ctx) {
+  if (const Datum value = ctx.datum(0); !value.is_tensor()) {
+    ctx.set_output(0, value);
+  } else {
+    ctx.alias(0, 0, value.tensor().shape());
+  }
+}
 
 void dropout(KernelContext& ctx) {
   const Tensor& in = ctx.input(0);
