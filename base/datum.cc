@@ -54,7 +54,7 @@ std::string describe(const Datum& datum) {
   const size_t count = datum.items().size();
   switch (datum.kind()) {
     case Kind::kTensor:
-      return datum.defined() ? describe(datum.tensor()) : "nothing";
+      return datum.defined() ? std::string(describe(datum.tensor())) : "nothing";
     case Kind::kSequence:
       return count == 0 ? "an empty sequence"
                         : str("a sequence of ", count, " x ", describe(datum.items()[0]));

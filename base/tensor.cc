@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <ostream>
 
 #include "base/error.h"
 
@@ -79,10 +80,11 @@ void fill(Tensor& tensor, const Tensor& value, int64_t count) {
   for (int64_t i = 0; i < count; ++i, to += width) std::memcpy(to, value.raw(), width);
 }
 
-std::vector<int64_t> to_int64s(const Tensor& tensor) {
-  std::vector<int64_t> out(static_cast<size_t>(tensor.size()));
+namespace {
+
+void copy_int64s(const Tensor& tensor, int64_t* out) {
   const auto copy = [&]<class T>(const T*) {
-    std::transform(tensor.data<T>(), tensor.data<T>() + tensor.size(), out.begin(),
+    std::transform(tensor.data<T>(), tensor.data<T>() + tensor.size(), out,
                    [](T v) { return static_cast<int64_t>(v); });
   };
   switch (tensor.dtype()) {
@@ -116,7 +118,34 @@ std::vector<int64_t> to_int64s(const Tensor& tensor) {
     default:
       fail(ErrorCode::kInvalidArgument, "expected integers, got ", describe(tensor));
   }
+}
+
+}  // namespace
+
+std::vector<int64_t> to_int64s(const Tensor& tensor) {
+  std::vector<int64_t> out(static_cast<size_t>(tensor.size()));
+  copy_int64s(tensor, out.data());
   return out;
+}
+
+Int64List::Int64List(const Tensor& tensor) : size_(static_cast<size_t>(tensor.size())) {
+  if (size_ > short_.size()) long_.resize(size_);
+  copy_int64s(tensor, long_.empty() ? short_.data() : long_.data());
+}
+
+Int64List::Int64List(std::span<const int64_t> values) : size_(values.size()) {
+  if (size_ > short_.size()) long_.resize(size_);
+  std::copy(values.begin(), values.end(), long_.empty() ? short_.data() : long_.data());
+}
+
+void Int64List::push_back(int64_t value) {
+  if (long_.empty() && size_ < short_.size()) {
+    short_[size_++] = value;
+    return;
+  }
+  if (long_.empty()) long_.assign(short_.begin(), short_.end());
+  long_.push_back(value);
+  ++size_;
 }
 
 bool identical(const Tensor& a, const Tensor& b) {
@@ -128,8 +157,12 @@ bool identical(const Tensor& a, const Tensor& b) {
   return a.bytes() == 0 || std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
 }
 
-std::string describe(const Tensor& tensor) {
-  return std::string(dtype_name(tensor.dtype())) + tensor.shape().to_string();
+TensorText::operator std::string() const {
+  return std::string(dtype_name(tensor_.dtype())) + tensor_.shape().to_string();
+}
+
+std::ostream& operator<<(std::ostream& out, const TensorText& text) {
+  return out << std::string(text);
 }
 
 }  // namespace hugot

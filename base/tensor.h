@@ -3,7 +3,9 @@
 #define HUGOT_BASE_TENSOR_H_
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
+#include <iosfwd>
 #include <memory>
 #include <span>
 #include <string>
@@ -104,8 +106,40 @@ std::vector<int64_t> to_int64s(const Tensor& tensor);
 // Element type, shape and bytes equal (NaN equals itself when the bits do).
 bool identical(const Tensor& a, const Tensor& b);
 
-// "float32[2,3]"
-std::string describe(const Tensor& tensor);
+// "float32[2,3]", made only when somebody wants the text: for the arguments of require().
+class TensorText {
+ public:
+  explicit TensorText(const Tensor& tensor) : tensor_(tensor) {}
+  operator std::string() const;  // NOLINT: it is a text
+  friend std::ostream& operator<<(std::ostream& out, const TensorText& text);
+  friend bool operator==(const TensorText& a, const std::string& b) { return std::string(a) == b; }
+
+ private:
+  const Tensor& tensor_;
+};
+inline TensorText describe(const Tensor& tensor) { return TensorText(tensor); }
+
+// All elements of a tensor of any integer or bool type as int64, short lists without allocation.
+// Throws kInvalidArgument for other types.
+class Int64List {
+ public:
+  Int64List() = default;
+  explicit Int64List(const Tensor& tensor);
+  explicit Int64List(std::span<const int64_t> values);
+  void push_back(int64_t value);
+
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  const int64_t* begin() const { return long_.empty() ? short_.data() : long_.data(); }
+  const int64_t* end() const { return begin() + size_; }
+  int64_t operator[](size_t i) const { return begin()[i]; }
+  int64_t front() const { return *begin(); }
+
+ private:
+  size_t size_ = 0;
+  std::array<int64_t, 16> short_{};
+  std::vector<int64_t> long_;  // when they are more
+};
 
 }  // namespace hugot
 

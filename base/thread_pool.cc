@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <exception>
 #include <fstream>
 #include <mutex>
@@ -56,7 +55,7 @@ int available_processors() {
 class ThreadPool::Impl {
  public:
   explicit Impl(int threads) : size_(threads) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   }
 
   ~Impl() {
@@ -70,8 +69,8 @@ class ThreadPool::Impl {
 
   int size() const { return size_; }
 
-  void run(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
-    Loop loop{.count = count, .grain = grain, .body = &body};
+  void run(int64_t count, int64_t grain, WorkerBody body) {
+    Loop loop{.count = count, .grain = grain, .body = body};
     {
       const std::lock_guard lock(mutex_);
       loops_.push_back(&loop);
@@ -82,7 +81,7 @@ class ThreadPool::Impl {
     } else {
       wake_.notify_one();
     }
-    loop.work();
+    loop.work(0);
     {
       std::unique_lock lock(mutex_);
       loops_.erase(std::find(loops_.begin(), loops_.end(), &loop));
@@ -96,7 +95,7 @@ class ThreadPool::Impl {
   struct Loop {
     int64_t count;
     int64_t grain;
-    const std::function<void(int64_t, int64_t)>* body;
+    WorkerBody body;
     std::atomic<int64_t> next{0};
     int helpers = 0;
     std::mutex error_mutex{};
@@ -104,12 +103,12 @@ class ThreadPool::Impl {
 
     bool exhausted() const { return next.load(std::memory_order_relaxed) >= count; }
 
-    void work() {
+    void work(int worker) {
       for (;;) {
         const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
         if (begin >= count) return;
         try {
-          (*body)(begin, std::min(begin + grain, count));
+          body(begin, std::min(begin + grain, count), worker);
         } catch (...) {
           next.store(count, std::memory_order_relaxed);
           const std::lock_guard lock(error_mutex);
@@ -119,7 +118,7 @@ class ThreadPool::Impl {
     }
   };
 
-  void work() {
+  void work(int worker) {
     std::unique_lock lock(mutex_);
     for (;;) {
       Loop* loop = nullptr;
@@ -135,7 +134,7 @@ class ThreadPool::Impl {
       if (stop_) return;
       ++loop->helpers;
       lock.unlock();
-      loop->work();
+      loop->work(worker);
       lock.lock();
       if (--loop->helpers == 0) done_.notify_all();
     }
@@ -145,7 +144,7 @@ class ThreadPool::Impl {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable done_;
-  std::deque<Loop*> loops_;
+  std::vector<Loop*> loops_;
   bool stop_ = false;
   std::vector<std::thread> workers_;
 };
@@ -157,21 +156,24 @@ ThreadPool::~ThreadPool() = default;
 
 int ThreadPool::size() const { return impl_->size(); }
 
-void ThreadPool::parallel_for(int64_t count, int64_t grain,
-                              const std::function<void(int64_t, int64_t)>& body) {
+void ThreadPool::parallel_for_workers(int64_t count, int64_t grain, WorkerBody body) {
   if (count <= 0) return;
   grain = std::max<int64_t>(grain, 1);
   if (impl_->size() == 1 || count <= grain) {
     for (int64_t begin = 0; begin < count; begin += grain) {
-      body(begin, std::min(begin + grain, count));
+      body(begin, std::min(begin + grain, count), 0);
     }
     return;
   }
   impl_->run(count, grain, body);
 }
 
-void parallel_for(ThreadPool* pool, int64_t count, int64_t grain,
-                  const std::function<void(int64_t, int64_t)>& body) {
+void ThreadPool::parallel_for(int64_t count, int64_t grain, LoopBody body) {
+  parallel_for_workers(count, grain,
+                       [&](int64_t begin, int64_t end, int /*worker*/) { body(begin, end); });
+}
+
+void parallel_for(ThreadPool* pool, int64_t count, int64_t grain, LoopBody body) {
   if (pool != nullptr) {
     pool->parallel_for(count, grain, body);
   } else if (count > 0) {

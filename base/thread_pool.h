@@ -3,10 +3,16 @@
 #define HUGOT_BASE_THREAD_POOL_H_
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 
+#include "base/function_ref.h"
+
 namespace hugot {
+
+// body(begin, end) of a loop, and the same that is told which thread of the team it runs on: a
+// number below ThreadPool::size() that no other part of the loop has at the same time.
+using LoopBody = FunctionRef<void(int64_t begin, int64_t end)>;
+using WorkerBody = FunctionRef<void(int64_t begin, int64_t end, int worker)>;
 
 // Processors this process may use: the affinity mask, cut by the cgroup's CPU quota (rounded up),
 // at least 1.
@@ -27,8 +33,8 @@ class ThreadPool {
 
   // Calls body(begin, end) for disjoint ranges that cover [0, count), each at most `grain` long.
   // Returns when all are done; rethrows the first exception (the remaining ranges are dropped).
-  void parallel_for(int64_t count, int64_t grain,
-                    const std::function<void(int64_t begin, int64_t end)>& body);
+  void parallel_for(int64_t count, int64_t grain, LoopBody body);
+  void parallel_for_workers(int64_t count, int64_t grain, WorkerBody body);
 
  private:
   class Impl;
@@ -36,8 +42,7 @@ class ThreadPool {
 };
 
 // Runs the loop on the pool; without one, body(0, count) in the calling thread.
-void parallel_for(ThreadPool* pool, int64_t count, int64_t grain,
-                  const std::function<void(int64_t begin, int64_t end)>& body);
+void parallel_for(ThreadPool* pool, int64_t count, int64_t grain, LoopBody body);
 
 }  // namespace hugot
 

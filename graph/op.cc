@@ -233,8 +233,17 @@ std::vector<const OpDef*> OpRegistry::all() const {
 }
 
 void KernelContext::set_output(int i, Datum value) {
-  fail(ErrorCode::kUnsupported, "output ", i, " is ", describe(value),
-       "; only tensors can be kept here");
+  if (!value.is_tensor()) {
+    fail(ErrorCode::kUnsupported, "output ", i, " is ", describe(value),
+         "; only tensors can be kept here");
+  }
+  const Tensor& tensor = value.tensor();
+  Tensor& out = output(i, tensor.dtype(), tensor.shape());
+  if (tensor.dtype() == DType::kString) {
+    std::copy_n(tensor.data<std::string>(), tensor.size(), out.data<std::string>());
+  } else if (tensor.bytes() > 0) {
+    std::memcpy(out.raw(), tensor.raw(), tensor.bytes());
+  }
 }
 
 std::vector<Tensor> evaluate(const Node& node, std::span<const Tensor* const> inputs,

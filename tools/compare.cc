@@ -69,7 +69,7 @@ std::string difference(const Tensor& got, const Tensor& want, const Tolerance& t
     case DType::kString:
       return compare_strings(got, want);
     default:
-      return identical(got, want) ? std::string() : "elements of " + describe(want) + " differ";
+      return identical(got, want) ? std::string() : str("elements of ", describe(want), " differ");
   }
 }
 

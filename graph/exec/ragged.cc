@@ -11,8 +11,8 @@ namespace {
 // Instances of one extent: all texts of the batch, or its distinct lengths.
 class Instances {
  public:
-  void assign(std::vector<int64_t> lengths) {
-    lengths_ = std::move(lengths);
+  void assign(std::span<const int64_t> lengths) {
+    lengths_.assign(lengths.begin(), lengths.end());
     for (auto& sums : power_sums_) sums.assign(1, 0);
     for (const int64_t length : lengths_) {
       int64_t power = 1;
@@ -60,12 +60,8 @@ Shape shape_at(const Dims& dims, int64_t length) {
 
 class RaggedExecutor::Impl {
  public:
-  explicit Impl(std::shared_ptr<const RaggedPlan> plan)
-      : plan_(std::move(plan)),
-        workspace_(plan_->memory_.slot_count),
-        data_(plan_->graph_.value_count(), nullptr),
-        input_blocks_(plan_->graph_.inputs.size()),
-        outputs_(plan_->graph_.outputs.size()) {}
+  explicit Impl(std::shared_ptr<const RaggedPlan> plan);
+  ~Impl();
 
   void run(std::span<const int64_t> lengths, std::span<const std::span<const int64_t>> tokens,
            const RunOptions& options);
@@ -105,13 +101,18 @@ class RaggedExecutor::Impl {
   Instances texts_;
   Instances lengths_;
   std::vector<size_t> length_of_text_;  // index into lengths_
+  std::vector<int64_t> distinct_;       // lengths, sorted
+
+  std::unique_ptr<Context> context_;  // kept for the memory of its lists
 };
 
 // ---------------------------------------------------------------------------------------------
 
 class RaggedExecutor::Impl::Context final : public KernelContext {
  public:
-  Context(Impl& impl, const RunOptions& options) : impl_(impl), options_(options) {}
+  explicit Context(Impl& impl) : impl_(impl) {}
+
+  void set_options(const RunOptions& options) { options_ = options; }
 
   void begin(const Step& step) {
     step_ = &step;
@@ -119,6 +120,7 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
     inputs_.resize(std::max(inputs_.size(), node_->inputs.size()));
     outputs_.resize(std::max(outputs_.size(), node_->outputs.size()));
     planned_.resize(outputs_.size());
+    unwanted_.clear();
     allocate_outputs();
   }
 
@@ -200,6 +202,7 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
     return {impl_.workspace_.scratch(bytes), bytes};
   }
   ThreadPool* pool() const override { return options_.pool; }
+  std::stop_token stop() const override { return options_.stop; }
   const Prepared* prepared() const override { return step_->prepared.get(); }
   std::span<const int64_t> segments() const override {
     if (step_->batching != Batching::kSegments) return {};
@@ -253,7 +256,7 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
   }
 
   Impl& impl_;
-  const RunOptions& options_;
+  RunOptions options_;
   const Step* step_ = nullptr;
   const Node* node_ = nullptr;
   std::vector<Tensor> inputs_;
@@ -268,8 +271,19 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
 
 // ---------------------------------------------------------------------------------------------
 
+RaggedExecutor::Impl::Impl(std::shared_ptr<const RaggedPlan> plan)
+    : plan_(std::move(plan)),
+      workspace_(plan_->memory_.slot_count),
+      data_(plan_->graph_.value_count(), nullptr),
+      input_blocks_(plan_->graph_.inputs.size()),
+      outputs_(plan_->graph_.outputs.size()),
+      context_(std::make_unique<Context>(*this)) {}
+
+RaggedExecutor::Impl::~Impl() = default;
+
 void RaggedExecutor::Impl::set_instances(std::span<const int64_t> lengths) {
-  std::vector<int64_t> distinct(lengths.begin(), lengths.end());
+  std::vector<int64_t>& distinct = distinct_;
+  distinct.assign(lengths.begin(), lengths.end());
   std::sort(distinct.begin(), distinct.end());
   distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
   length_of_text_.clear();
@@ -278,8 +292,8 @@ void RaggedExecutor::Impl::set_instances(std::span<const int64_t> lengths) {
     length_of_text_.push_back(static_cast<size_t>(
         std::lower_bound(distinct.begin(), distinct.end(), length) - distinct.begin()));
   }
-  texts_.assign({lengths.begin(), lengths.end()});
-  lengths_.assign(std::move(distinct));
+  texts_.assign(lengths);
+  lengths_.assign(distinct);
 }
 
 namespace {
@@ -402,7 +416,8 @@ void RaggedExecutor::Impl::run(std::span<const int64_t> lengths,
                                const RunOptions& options) {
   set_instances(lengths);
   fill_inputs(tokens);
-  Context context(*this, options);
+  Context& context = *context_;
+  context.set_options(options);
   for (const Step& step : plan_->steps_) {
     require(!options.stop.stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
     with_context([&] { return plan_->graph_.node(step.node).label(); },

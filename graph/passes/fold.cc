@@ -91,7 +91,7 @@ std::string attribute_key(const Attributes& attributes) {
           } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
             for (const std::string& item : value) raw(item.data(), item.size());
           } else if constexpr (std::is_same_v<T, Tensor>) {
-            key += describe(value);
+            key += std::string(describe(value));
             if (value.dtype() == DType::kString) {
               for (const std::string& item : value.template values<std::string>()) {
                 raw(item.data(), item.size());

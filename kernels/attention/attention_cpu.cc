@@ -136,22 +136,28 @@ void fused(KernelContext& ctx) {
   }
   // input_of_segment() may reuse its result, so the sequences are looked up before the threads
   // begin. A task is one group of heads that read the same keys.
-  std::vector<cpu::AttentionArgs> all;
-  std::vector<Tensor> spreads(static_cast<size_t>(sequences));
+  thread_local std::vector<cpu::AttentionArgs> kept;  // its memory serves the next call, too
+  std::vector<cpu::AttentionArgs>& all = kept;
+  all.clear();
+  std::vector<Tensor> spreads;
   int64_t scratch = 0;
   for (int64_t i = 0; i < sequences; ++i) {
-    all.push_back(sequence(i, spreads[static_cast<size_t>(i)]));
+    Tensor spread;
+    all.push_back(sequence(i, spread));
+    if (spread.defined()) spreads.push_back(std::move(spread));
     scratch = std::max(scratch, cpu::attention_scratch(all.back()));
   }
+  scratch = (scratch + 15) / 16 * 16;  // every thread's part is aligned
   const int64_t group = common.heads / common.kv_heads;
-  parallel_for(ctx.pool(), sequences * common.kv_heads, 1, [&](int64_t begin, int64_t end) {
-    Tensor memory(DType::kFloat32, {scratch});
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t head = task % common.kv_heads * group;
-      cpu::attention(all[static_cast<size_t>(task / common.kv_heads)], head, head + group,
-                     memory.data<float>());
-    }
-  });
+  float* memory = ctx.scratch_of<float>(scratch * ctx.pool()->size());
+  ctx.pool()->parallel_for_workers(
+      sequences * common.kv_heads, 1, [&](int64_t begin, int64_t end, int worker) {
+        for (int64_t task = begin; task < end; ++task) {
+          const int64_t head = task % common.kv_heads * group;
+          cpu::attention(all[static_cast<size_t>(task / common.kv_heads)], head, head + group,
+                         memory + worker * scratch);
+        }
+      });
 }
 
 }  // namespace hugot::attention

@@ -133,9 +133,11 @@ void multiply_batches(KernelContext& ctx, const BatchedProduct& plan, const T* a
   constexpr bool kWorkspace = std::is_same_v<T, float>;
   if (pool != nullptr && plan.batches >= 2 * pool->size()) {
     const int64_t grain = std::max<int64_t>(1, plan.batches / (4 * pool->size()));
-    parallel_for(pool, plan.batches, grain, [&](int64_t begin, int64_t end) {
-      Tensor workspace(DType::kFloat32, {kWorkspace ? cpu::gemm_workspace(p.k, nullptr) : 0});
-      run(begin, end, workspace.data<float>(), nullptr);
+    // Every thread's part is aligned.
+    const int64_t size = kWorkspace ? (cpu::gemm_workspace(p.k, nullptr) + 15) / 16 * 16 : 0;
+    float* workspaces = ctx.scratch_of<float>(size * pool->size());
+    pool->parallel_for_workers(plan.batches, grain, [&](int64_t begin, int64_t end, int worker) {
+      run(begin, end, workspaces + worker * size, nullptr);
     });
   } else {
     float* workspace = kWorkspace ? ctx.scratch_of<float>(cpu::gemm_workspace(p.k, pool)) : nullptr;

@@ -27,7 +27,8 @@ void infer_transpose(InferContext& ctx) {
   const auto& in = ctx.input(0).shape;
   if (!in) return;
   Dims dims;
-  for (const int axis : permutation(ctx.node(), static_cast<int>(in->size()))) {
+  const Permutation perm = permutation(ctx.node(), static_cast<int>(in->size()));
+  for (const int axis : std::span(perm).first(in->size())) {
     dims.push_back((*in)[static_cast<size_t>(axis)]);
   }
   out.shape = std::move(dims);
@@ -37,7 +38,7 @@ void infer_transpose(InferContext& ctx) {
 Batching batch_transpose(const BatchQuery& query) {
   const Fact& in = query.input_fact(0);
   if (in.rank() < 0) return Batching::kLoop;
-  const std::vector<int> perm = permutation(query.node(), in.rank());
+  const Permutation perm = permutation(query.node(), in.rank());
   const int token = query.token_axis(0);
   const int target = query.output_token_axis(0);
   if (token >= 0 && target >= 0 && perm[static_cast<size_t>(target)] == token &&
@@ -107,9 +108,9 @@ void infer_split(InferContext& ctx) {
   const auto sizes = list_of(ctx, "split", 1);
   const int axis = in.shape ? infer_axis(*in.shape, ctx.node().get<int64_t>("axis", 0)) : 0;
   const auto dim = in.shape ? (*in.shape)[static_cast<size_t>(axis)].number() : std::nullopt;
-  std::vector<int64_t> lengths;
+  Int64List lengths;
   if (in.shape && dim && (sizes || !given)) lengths = split_sizes(ctx.node(), sizes, *dim);
-  if (lengths.empty() && sizes) lengths = *sizes;
+  if (lengths.empty() && sizes) lengths = Int64List(*sizes);
   for (int i = 0; i < ctx.num_outputs(); ++i) {
     Fact& out = ctx.output(i);
     out.dtype = in.dtype;

@@ -2,6 +2,7 @@
 #ifndef HUGOT_KERNELS_MOVEMENT_MOVEMENT_H_
 #define HUGOT_KERNELS_MOVEMENT_MOVEMENT_H_
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -12,9 +13,12 @@
 
 namespace hugot::movement {
 
+// Axes of a tensor in some order; the first `rank` entries count.
+using Permutation = std::array<int, Shape::kMaxRank>;
+
 // `perm` of a Transpose node on a tensor of this rank; reversed axes when absent. Throws
 // kInvalidArgument when it is no permutation.
-std::vector<int> permutation(const Node& node, int rank);
+Permutation permutation(const Node& node, int rank);
 
 // What Slice takes of one axis.
 struct SliceRange {
@@ -26,8 +30,7 @@ SliceRange slice_range(int64_t start, int64_t end, int64_t step, int64_t dim);
 
 // Lengths of the parts of Split along an axis of length `dim`. `sizes` when the node gives them.
 // Throws kInvalidArgument when they do not sum up.
-std::vector<int64_t> split_sizes(const Node& node, const std::optional<std::vector<int64_t>>& sizes,
-                                 int64_t dim);
+Int64List split_sizes(const Node& node, std::optional<std::span<const int64_t>> sizes, int64_t dim);
 
 // Pads before and after each axis, from the lists of a Pad node; axes empty: all axes.
 struct Padding {

@@ -10,31 +10,29 @@
 namespace hugot::movement {
 namespace {
 
-std::optional<std::vector<int64_t>> list_of(const KernelContext& ctx, std::string_view attribute,
-                                            int input) {
-  if (ctx.node().has(attribute)) return ctx.node().at<std::vector<int64_t>>(attribute);
-  if (input < ctx.num_inputs() && ctx.has_input(input)) return to_int64s(ctx.input(input));
+std::optional<Int64List> list_of(const KernelContext& ctx, std::string_view attribute, int input) {
+  if (ctx.node().has(attribute)) return Int64List(ctx.node().at<std::vector<int64_t>>(attribute));
+  if (input < ctx.num_inputs() && ctx.has_input(input)) return Int64List(ctx.input(input));
   return std::nullopt;
 }
 
 }  // namespace
 
-std::vector<int> permutation(const Node& node, int rank) {
-  std::vector<int> perm;
+Permutation permutation(const Node& node, int rank) {
+  Permutation perm{};
   if (!node.has("perm")) {
-    for (int axis = rank - 1; axis >= 0; --axis) perm.push_back(axis);
+    for (int axis = 0; axis < rank; ++axis) perm[static_cast<size_t>(axis)] = rank - 1 - axis;
     return perm;
   }
   const auto& given = node.at<std::vector<int64_t>>("perm");
-  std::vector<bool> seen(static_cast<size_t>(rank), false);
-  require(given.size() == seen.size(), ErrorCode::kInvalidArgument, "perm has ", given.size(),
-          " entries for a tensor of rank ", rank);
-  for (const int64_t entry : given) {
-    const int axis = normalize_axis(entry, rank);
-    require(!seen[static_cast<size_t>(axis)], ErrorCode::kInvalidArgument, "perm names axis ", axis,
-            " twice");
-    seen[static_cast<size_t>(axis)] = true;
-    perm.push_back(axis);
+  require(given.size() == static_cast<size_t>(rank), ErrorCode::kInvalidArgument, "perm has ",
+          given.size(), " entries for a tensor of rank ", rank);
+  std::array<bool, Shape::kMaxRank> seen{};
+  for (size_t i = 0; i < given.size(); ++i) {
+    perm[i] = normalize_axis(given[i], rank);
+    bool& used = seen[static_cast<size_t>(perm[i])];
+    require(!used, ErrorCode::kInvalidArgument, "perm names axis ", perm[i], " twice");
+    used = true;
   }
   return perm;
 }
@@ -42,14 +40,15 @@ std::vector<int> permutation(const Node& node, int rank) {
 void transpose(KernelContext& ctx) {
   const Tensor& in = ctx.input(0);
   const auto strides = row_major_strides(in.shape());
+  const Permutation perm = permutation(ctx.node(), in.rank());
   std::array<int64_t, Shape::kMaxRank> dims{};
   StridedView view;
-  size_t i = 0;
-  for (const int axis : permutation(ctx.node(), in.rank())) {
-    dims[i++] = in.shape()[axis];
-    view.add(in.shape()[axis], strides[static_cast<size_t>(axis)]);
+  const auto rank = static_cast<size_t>(in.rank());
+  for (size_t i = 0; i < rank; ++i) {
+    dims[i] = in.shape()[perm[i]];
+    view.add(dims[i], strides[static_cast<size_t>(perm[i])]);
   }
-  Tensor& out = ctx.output(0, in.dtype(), Shape(std::span<const int64_t>(dims.data(), i)));
+  Tensor& out = ctx.output(0, in.dtype(), Shape(std::span<const int64_t>(dims.data(), rank)));
   copy_view(in, view, out, ctx.pool());
 }
 
@@ -81,8 +80,8 @@ void concat(KernelContext& ctx) {
   }
 }
 
-std::vector<int64_t> split_sizes(const Node& node, const std::optional<std::vector<int64_t>>& sizes,
-                                 int64_t dim) {
+Int64List split_sizes(const Node& node, std::optional<std::span<const int64_t>> sizes,
+                      int64_t dim) {
   const auto parts = static_cast<int64_t>(node.outputs.size());
   if (sizes) {
     int64_t sum = 0;
@@ -94,7 +93,7 @@ std::vector<int64_t> split_sizes(const Node& node, const std::optional<std::vect
     require(sum == dim && static_cast<int64_t>(sizes->size()) == parts, ErrorCode::kInvalidArgument,
             sizes->size(), " parts of together ", sum, " do not fit an axis of length ", dim,
             " and ", parts, " outputs");
-    return *sizes;
+    return Int64List(*sizes);
   }
   const int64_t count = node.get<int64_t>("num_outputs", parts);
   require(count == parts && parts > 0, ErrorCode::kInvalidArgument, "num_outputs is ", count,
@@ -102,10 +101,10 @@ std::vector<int64_t> split_sizes(const Node& node, const std::optional<std::vect
   const int64_t chunk = (dim + parts - 1) / parts;
   require(node.op->since_version >= 18 || dim % parts == 0, ErrorCode::kInvalidArgument,
           "an axis of length ", dim, " cannot be split into ", parts, " equal parts");
-  std::vector<int64_t> result;
+  Int64List result;
   for (int64_t left = dim, i = 0; i < parts; ++i) {
     result.push_back(std::min(chunk, left));
-    left -= result.back();
+    left -= std::min(chunk, left);
   }
   return result;
 }
@@ -114,7 +113,10 @@ void split(KernelContext& ctx) {
   const Tensor& in = ctx.input(0);
   const Shape& shape = in.shape();
   const int axis = shape.axis(ctx.node().get<int64_t>("axis", 0));
-  const std::vector<int64_t> sizes = split_sizes(ctx.node(), list_of(ctx, "split", 1), shape[axis]);
+  const std::optional<Int64List> given = list_of(ctx, "split", 1);
+  const Int64List sizes = split_sizes(
+      ctx.node(), given ? std::optional<std::span<const int64_t>>(*given) : std::nullopt,
+      shape[axis]);
   const int64_t rows = shape.product(0, axis);
   const int64_t inner = shape.product(axis + 1, shape.rank());
   int64_t offset = 0;
@@ -185,7 +187,7 @@ void slice(KernelContext& ctx) {
 
 void tile(KernelContext& ctx) {
   const Tensor& in = ctx.input(0);
-  const std::vector<int64_t> repeats = to_int64s(ctx.input(1));
+  const Int64List repeats(ctx.input(1));
   require(static_cast<int>(repeats.size()) == in.rank(), ErrorCode::kInvalidArgument,
           repeats.size(), " repeats for a tensor of rank ", in.rank());
   const auto strides = row_major_strides(in.shape());

@@ -14,16 +14,16 @@ namespace hugot::views {
 namespace {
 
 // The dimensions of a shape input.
-std::vector<int64_t> shape_input(const Tensor& tensor) {
+Int64List shape_input(const Tensor& tensor) {
   require(tensor.rank() == 1 && tensor.dtype() == DType::kInt64, ErrorCode::kInvalidArgument,
           "a shape input has to be int64[rank], but is ", describe(tensor));
-  return to_int64s(tensor);
+  return Int64List(tensor);
 }
 
 // Axes from the attribute, or from input 1; empty when there are none.
-std::optional<std::vector<int64_t>> axes_of(const KernelContext& ctx) {
-  if (ctx.node().has("axes")) return ctx.node().at<std::vector<int64_t>>("axes");
-  if (ctx.num_inputs() > 1 && ctx.has_input(1)) return to_int64s(ctx.input(1));
+std::optional<Int64List> axes_of(const KernelContext& ctx) {
+  if (ctx.node().has("axes")) return Int64List(ctx.node().at<std::vector<int64_t>>("axes"));
+  if (ctx.num_inputs() > 1 && ctx.has_input(1)) return Int64List(ctx.input(1));
   return std::nullopt;
 }
 
@@ -133,11 +133,12 @@ void squeeze(KernelContext& ctx) {
     } else {
       for (int i = 0; i < in.rank(); ++i) drop[static_cast<size_t>(i)] = in[i] == 1;
     }
-    std::vector<int64_t> dims;
+    std::array<int64_t, Shape::kMaxRank> dims{};
+    size_t rank = 0;
     for (int i = 0; i < in.rank(); ++i) {
-      if (!drop[static_cast<size_t>(i)]) dims.push_back(in[i]);
+      if (!drop[static_cast<size_t>(i)]) dims[rank++] = in[i];
     }
-    return Shape(std::span<const int64_t>(dims));
+    return Shape(std::span<const int64_t>(dims).first(rank));
   });
 }
 
@@ -148,7 +149,9 @@ void unsqueeze(KernelContext& ctx) {
     require(axes.has_value(), ErrorCode::kInvalidData, "axes are missing");
     require(axes->size() <= Shape::kMaxRank, ErrorCode::kUnsupported, "too many axes");
     const int rank = in.rank() + static_cast<int>(axes->size());
-    std::vector<int64_t> dims(static_cast<size_t>(rank), -1);
+    std::array<int64_t, 2 * Shape::kMaxRank> storage{};
+    const std::span<int64_t> dims = std::span(storage).first(static_cast<size_t>(rank));
+    std::fill(dims.begin(), dims.end(), -1);
     for (const int64_t axis : *axes) {
       int64_t& dim = dims[static_cast<size_t>(normalize_axis(axis, rank))];
       require(dim < 0, ErrorCode::kInvalidArgument, "axis ", axis, " is given twice");
@@ -244,7 +247,7 @@ Tensor fill_value(const Node& node) {
 
 void constant_of_shape(KernelContext& ctx) {
   const Tensor value = fill_value(ctx.node());
-  const std::vector<int64_t> dims = shape_input(ctx.input(0));
+  const Int64List dims = shape_input(ctx.input(0));
   Tensor& out = ctx.output(0, value.dtype(), Shape(std::span<const int64_t>(dims)));
   with_element(value.dtype(),
                [&]<class T>() { std::fill_n(elements<T>(out), out.size(), *elements<T>(value)); });
@@ -292,7 +295,7 @@ void expand(KernelContext& ctx) {
   if (planned != nullptr) {
     target = *planned;
   } else {
-    const std::vector<int64_t> dims = shape_input(ctx.input(1));
+    const Int64List dims = shape_input(ctx.input(1));
     target = Shape(std::span<const int64_t>(dims));
   }
   target = broadcast(in.shape(), target);
