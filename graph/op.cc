@@ -200,7 +200,9 @@ void OpRegistry::add(const OpDef& definition) {
   require(place == versions.end() || (*place)->since_version != definition.since_version,
           ErrorCode::kInternal, "operator ", definition.name, " version ", definition.since_version,
           " is registered twice");
-  versions.insert(place, std::make_unique<const OpDef>(definition));
+  const auto added = versions.insert(place, std::make_unique<OpDef>(definition));
+  if (added != versions.begin()) (*(added - 1))->until_version = definition.since_version - 1;
+  if (added + 1 != versions.end()) (*added)->until_version = (*(added + 1))->since_version - 1;
 }
 
 const OpDef* OpRegistry::find(std::string_view domain, std::string_view name, int opset) const {

@@ -174,6 +174,8 @@ struct OpDef {
   std::string_view name;
   std::string_view domain;
   int since_version = 1;
+  // The last version of the domain that has this definition; the registry knows.
+  int until_version = kNewest;
   int min_inputs = 0;
   int max_inputs = 0;  // kVariadic: any number
   int min_outputs = 1;
@@ -186,6 +188,7 @@ struct OpDef {
   bool aliases = false;       // output 0 may be input 0's memory (views)
 
   static constexpr int kVariadic = 1 << 20;
+  static constexpr int kNewest = 1 << 20;
 };
 
 // All operators of a build, by (domain, name, version). Immutable after construction; passed in,
@@ -204,7 +207,7 @@ class OpRegistry {
   std::vector<const OpDef*> all() const;
 
  private:
-  std::unordered_map<std::string, std::vector<std::unique_ptr<const OpDef>>> by_name_;
+  std::unordered_map<std::string, std::vector<std::unique_ptr<OpDef>>> by_name_;
 };
 
 // Infers the facts of a node's outputs from those of its inputs, merges them with what is already

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "graph/op.h"
 #include "onnx/proto.h"
 #include "onnx/tensor_writer.h"
 #include "onnx/wire.h"
@@ -54,13 +55,32 @@ int ir_version_of(DType dtype) {
 // What the graphs of a model need together.
 struct Requirements {
   int ir_version = kMinIrVersion;
-  std::map<std::string, int> opsets;
+  // By domain, the versions in which all nodes mean what they mean.
+  struct Versions {
+    int oldest = 1;
+    int newest = OpDef::kNewest;
+    int written = 0;  // the newest that a node was written for
+  };
+  std::map<std::string, Versions> domains;
 
   void use(DType dtype) { ir_version = std::max(ir_version, ir_version_of(dtype)); }
   void use(const Node& node) {
-    const auto [it, inserted] = opsets.emplace(node.domain, node.opset);
-    require(inserted || it->second == node.opset, ErrorCode::kInvalidArgument, node.label(),
-            " is of version ", node.opset, " of its domain, other nodes of version ", it->second);
+    Versions& versions = domains[node.domain];
+    const Versions own = node.op == nullptr
+                             ? Versions{node.opset, node.opset, node.opset}
+                             : Versions{node.op->since_version, node.op->until_version, node.opset};
+    versions.written = std::max(versions.written, own.written);
+    require(own.oldest <= versions.newest && own.newest >= versions.oldest,
+            ErrorCode::kInvalidArgument, node.label(), " needs a version from ", own.oldest, " to ",
+            own.newest, " of its domain, other nodes one from ", versions.oldest, " to ",
+            versions.newest);
+    versions.oldest = std::max(versions.oldest, own.oldest);
+    versions.newest = std::min(versions.newest, own.newest);
+  }
+  // The version to import: `wanted` if it fits.
+  int opset(const std::string& domain, int wanted) const {
+    const Versions& versions = domains.at(domain);
+    return std::clamp(std::max(wanted, versions.written), versions.oldest, versions.newest);
   }
 };
 
@@ -80,14 +100,20 @@ class GraphWriter {
     GraphProto proto;
     proto.set_name(name);
     for (size_t i = 0; i + captured.size() < graph_.inputs.size(); ++i) {
-      write_port(graph_.inputs[i], outer_ == nullptr, *proto.add_input());
+      const ValueId id = graph_.inputs[i];
+      write_port(id, graph_.fact(id), outer_ == nullptr, *proto.add_input());
     }
     for (const NodeId id : graph_.order()) {
       const Node& node = graph_.node(id);
       with_context([&] { return node.label(); }, [&] { write_node(node, *proto.add_node()); });
     }
-    for (const ValueId id : graph_.outputs) {
-      write_port(id, outer_ == nullptr, *proto.add_output());
+    for (size_t i = 0; i < graph_.outputs.size(); ++i) {
+      const ValueId id = graph_.outputs[i];
+      const bool inferred =
+          !graph_.fact(id).is_tensor() || graph_.fact(id).dtype != DType::kUndefined;
+      const bool declared = !inferred && i < graph_.declared_outputs.size();
+      write_port(id, declared ? graph_.declared_outputs[i] : graph_.fact(id), outer_ == nullptr,
+                 *proto.add_output());
       (void)use(id);
     }
     return proto;
@@ -121,8 +147,7 @@ class GraphWriter {
     return taken_.contains(name) || (outer_ != nullptr && outer_->taken(name));
   }
 
-  void write_port(ValueId id, bool typed, ValueInfoProto& proto) {
-    const Fact& fact = graph_.fact(id);
+  void write_port(ValueId id, const Fact& fact, bool typed, ValueInfoProto& proto) {
     proto.set_name(name(id));
     require(!typed || !fact.is_tensor() || fact.dtype != DType::kUndefined,
             ErrorCode::kInvalidArgument, "value '", name(id), "' has no element type");
@@ -331,16 +356,26 @@ void write_data_file(const std::vector<Weight>& weights, const std::filesystem::
   });
 }
 
-ModelProto describe_model(const Requirements& requirements, const ExportOptions& options) {
+ModelProto describe_model(const Graph& graph, const Requirements& requirements,
+                          const ExportOptions& options) {
   ModelProto model;
   model.set_ir_version(requirements.ir_version);
   model.set_producer_name("hugot");
   if (!options.producer_version.empty()) model.set_producer_version(options.producer_version);
   if (!options.doc_string.empty()) model.set_doc_string(options.doc_string);
-  for (const auto& [domain, version] : requirements.opsets) {
+  const auto add_import = [&](const std::string& domain, int version) {
     auto& import = *model.add_opset_import();
     import.set_domain(domain);
     import.set_version(version);
+  };
+  for (const auto& [domain, versions] : requirements.domains) {
+    const auto it = graph.opsets.find(domain);
+    add_import(domain, requirements.opset(domain, it == graph.opsets.end() ? 0 : it->second));
+  }
+  // A graph without nodes of ai.onnx keeps its version.
+  if (const auto it = graph.opsets.find("");
+      it != graph.opsets.end() && !requirements.domains.contains("")) {
+    add_import("", it->second);
   }
   for (const auto& [key, value] : options.metadata) {
     auto& entry = *model.add_metadata_props();
@@ -355,9 +390,6 @@ ModelProto describe_model(const Requirements& requirements, const ExportOptions&
 void write_model(const Graph& graph, const std::filesystem::path& path,
                  const ExportOptions& options) {
   Requirements requirements;
-  if (const auto it = graph.opsets.find(""); it != graph.opsets.end()) {
-    requirements.opsets[""] = it->second;
-  }
   GraphWriter writer(graph, requirements, nullptr);
   const std::string graph_head = writer.write(options.graph_name, {}).SerializeAsString();
   const std::string data_name = path.filename().string() + ".data";
@@ -372,7 +404,7 @@ void write_model(const Graph& graph, const std::filesystem::path& path,
     graph_size += fields[i].size() + size;
     any_external = any_external || weights[i].external;
   }
-  std::string head = describe_model(requirements, options).SerializeAsString();
+  std::string head = describe_model(graph, requirements, options).SerializeAsString();
   append_field_header(head, ModelProto::kGraphFieldNumber, graph_size);
   require(head.size() + graph_size < kMaxMessage, ErrorCode::kUnsupported, "cannot write ",
           path.string(), ": more than 2 GiB in one file");

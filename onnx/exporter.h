@@ -43,9 +43,9 @@ struct ExportOptions {
 // least and 10 at most unless an element type needs more. Weights are written from where they lie,
 // without a copy in memory; the file is written atomically.
 //
-// Throws kInvalidArgument when an input or output has no element type or shape, when nodes of one
-// domain disagree about its version, or when a tensor is read that nothing produces; kUnsupported
-// when more than 2 GiB remain besides weights; kIo.
+// Throws kInvalidArgument when an input or output has no element type, when there is no version of
+// a domain in which all of its nodes mean the same (upgrade_opset() helps), or when a tensor is
+// read that nothing produces; kUnsupported when more than 2 GiB remain besides weights; kIo.
 void write_model(const Graph& graph, const std::filesystem::path& path,
                  const ExportOptions& options = {});
 

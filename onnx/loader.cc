@@ -1,5 +1,6 @@
 #include "onnx/loader.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -9,6 +10,7 @@
 #include "onnx/proto.h"
 #include "onnx/tensor_reader.h"
 #include "onnx/type_reader.h"
+#include "onnx/upgrade.h"
 #include "onnx/wire.h"
 
 namespace hugot {
@@ -45,6 +47,11 @@ LoadedModel load(const ModelBytes& source, const std::filesystem::path& path, co
   size_t inlined_nodes = 0;
   model.graph = read_graph(
       proto.graph(), {ops, tensors, functions, &inlined_nodes, read_opsets(proto.opset_import())});
+  const auto main_opset = model.graph.opsets.find("");
+  const int own = main_opset == model.graph.opsets.end() ? 0 : main_opset->second;
+  if (const int target = std::max(options.opset, own); inlined_nodes > 0 || target > own) {
+    upgrade_opset(model.graph, ops, target);
+  }
 
   for (const auto& input : proto.graph().input()) {
     const Value& value = model.graph.value(model.graph.find(input.name()));

@@ -56,6 +56,9 @@ struct LoadOptions {
   // Where external data may lie. Empty: in the model file's own directory (external_data.h), and
   // nowhere for a model from memory.
   std::filesystem::path external_data_directory;
+  // Nodes of older versions are rewritten to this version of ai.onnx where that is exact
+  // (upgrade.h). 0: the model's own version, which functions may differ from.
+  int opset = 0;
 };
 
 // Reads a model. Initializers are read-only views on the mapped file (or on its external data

@@ -81,6 +81,7 @@ void specialize(Graph& graph, std::span<const RaggedInput> inputs, std::span<con
   std::vector<ValueId> kept;
   for (const int i : outputs) kept.push_back(graph.outputs.at(static_cast<size_t>(i)));
   graph.outputs = std::move(kept);
+  graph.declared_outputs.clear();  // of the shapes with a batch
   graph.remove_dead();
 
   drop_unread_inputs(graph);
