@@ -18,8 +18,8 @@ struct Options {
   int threads = 0;
 };
 
-// Items of sequences and optionals are arrays NAME.0, NAME.1, ..; those of a map have the keys
-// beside them in NAME.keys.
+// Values that are no tensors are several arrays: items of sequences and optionals NAME.0, NAME.1,
+// .., values of a map likewise with the keys in NAME.keys.
 void add_arrays(const std::string& name, const Datum& value, NamedTensors& arrays) {
   if (value.is_tensor()) {
     arrays.emplace_back(name, value.tensor());
@@ -31,20 +31,51 @@ void add_arrays(const std::string& name, const Datum& value, NamedTensors& array
   }
 }
 
+// Takes what belongs to an input out of `arrays`; undefined when there is no tensor of the name.
+Datum take_datum(const std::string& name, const Fact& type, std::map<std::string, Tensor>& arrays) {
+  if (type.is_tensor()) {
+    const auto node = arrays.extract(name);
+    return node.empty() ? Datum() : Datum(std::move(node.mapped()));
+  }
+  std::vector<Datum> items;
+  for (bool more = true; more;) {
+    Datum item = take_datum(str(name, ".", items.size()), type.item(), arrays);
+    const bool found = item.is_tensor() ? item.defined() : !item.items().empty();
+    if (found) items.push_back(std::move(item));
+    more = found && type.kind != Kind::kOptional;
+  }
+  switch (type.kind) {
+    case Kind::kOptional:
+      return items.empty() ? Datum::empty_optional() : Datum::optional(std::move(items[0]));
+    case Kind::kMap:
+      return Datum::map(take_datum(name + ".keys", Fact(), arrays).tensor(), std::move(items));
+    default:
+      return Datum::sequence(std::move(items));
+  }
+}
+
 int infer(const Options& options) {
   require_cpu(options.device);
   const OpRegistry ops = builtin_ops();
   const auto plan = load_exact(options.model, ops);
+  std::map<std::string, Tensor> arrays_in;
+  for (auto& [name, tensor] : read_npz(options.inputs)) arrays_in.emplace(name, std::move(tensor));
+  const Graph& graph = plan->graph();
   std::map<std::string, Datum> inputs;
-  for (auto& [name, tensor] : read_npz(options.inputs)) inputs.emplace(name, std::move(tensor));
+  for (const ValueId id : graph.inputs) {
+    const std::string& name = graph.value(id).name;
+    Datum value = take_datum(name, graph.fact(id), arrays_in);
+    if (value.defined()) inputs.emplace(name, std::move(value));
+  }
+  for (auto& [name, tensor] : arrays_in) inputs.emplace(name, std::move(tensor));  // unknown ones
 
   ThreadPool pool(options.threads);
   Executor executor(plan);
   const auto results = executor.run(inputs, {.pool = &pool});
 
   NamedTensors arrays;
-  for (const ValueId output : plan->graph().outputs) {
-    const std::string& name = plan->graph().value(output).name;
+  for (const ValueId output : graph.outputs) {
+    const std::string& name = graph.value(output).name;
     add_arrays(name, results.at(name), arrays);
   }
   write_npz(options.outputs, arrays);
