@@ -145,6 +145,7 @@ doctest_suites "$BUILD" ""
 isa_suites
 suite cli python3 tests/cli_test.py "$BUILD/hugot"
 conformance
+suite onnx-cases "$BUILD/hugot" onnx-test tests/data/onnx-cases
 # The models of the shared zoo whose tokenizers and operators are in this version.
 ZOO=bert-mean,bert-cls-norm,distilbert-mean,electra-meansqrt,minilm-st-export,mpnet-mean-norm,nomic-bert
 accept "" "$BUILD/hugot" "$ZOO" minilm embeddings stable graphs
