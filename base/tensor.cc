@@ -24,7 +24,7 @@ std::shared_ptr<const void> allocate(size_t bytes, void** data) {
 
 }  // namespace
 
-Tensor::Tensor(DType dtype, const Shape& shape) : dtype_(dtype), shape_(shape) {
+Tensor::Tensor(DType dtype, const Shape& shape) : dtype_(dtype), shape_(shape), allocated_(true) {
   require(dtype != DType::kUndefined, ErrorCode::kInternal, "a tensor needs an element type");
   if (dtype == DType::kString) {
     auto strings = std::make_shared<std::vector<std::string>>(

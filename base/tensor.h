@@ -49,8 +49,9 @@ class Tensor {
   int64_t size() const { return shape_.size(); }
   size_t bytes() const { return byte_size(dtype_, shape_); }
   bool owns() const { return owner_ != nullptr; }
-  // True when this is the only tensor on memory that it owns.
-  bool unique() const { return owner_.use_count() == 1; }
+  // True when this is the only tensor on memory that a constructor has allocated: it may be
+  // written.
+  bool unique() const { return allocated_ && owner_.use_count() == 1; }
 
   void* raw() { return data_; }
   const void* raw() const { return data_; }
@@ -87,6 +88,7 @@ class Tensor {
   Shape shape_;
   void* data_ = nullptr;
   std::shared_ptr<const void> owner_;
+  bool allocated_ = false;  // not somebody's memory that is only kept alive
 };
 
 template <class T>

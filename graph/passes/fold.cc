@@ -152,7 +152,16 @@ size_t inline_branches(Graph& graph, PassContext&) {
     const bool yes = to_int64s(*condition).front() != 0;
     const auto branch = node.at<std::shared_ptr<const Graph>>(yes ? "then_branch" : "else_branch");
     const std::span<const ValueId> captured = std::span(node.inputs).subspan(1);
-    if (captured.size() != branch->inputs.size()) continue;
+    // A graph output keeps its name, so a node of the branch has to produce it.
+    bool fits = captured.size() == branch->inputs.size();
+    for (size_t i = 0; fits && i < node.outputs.size(); ++i) {
+      const bool output = std::find(graph.outputs.begin(), graph.outputs.end(), node.outputs[i]) !=
+                          graph.outputs.end();
+      const ValueId inner = branch->outputs[i];
+      const bool once = std::count(branch->outputs.begin(), branch->outputs.end(), inner) == 1;
+      fits = !output || (once && branch->value(inner).producer != kNoNode);
+    }
+    if (!fits) continue;
     graph.remove_node(id);
     Graph::Copied copied = graph.copy_nodes(*branch, captured, node.outputs, node.name + "/");
     for (Node& copy : copied.nodes) infer_node(graph, graph.add_node(std::move(copy)));
