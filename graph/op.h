@@ -168,6 +168,9 @@ using KernelFunction = void (*)(KernelContext&);
 // `constants[i]` is input i when it is a constant of the graph, else null.
 using PrepareFunction =
     std::shared_ptr<const Prepared> (*)(const Node& node, std::span<const Tensor* const> constants);
+// Appends the nodes that compute the gradients of the inputs: graph/gradient.h.
+class GradientContext;
+using GradientRule = void(GradientContext&);
 
 // One version of one operator. Rooms fill these; nothing changes them afterwards.
 struct OpDef {
@@ -184,8 +187,9 @@ struct OpDef {
   BatchingFunction batching = nullptr;  // null: kLoop
   PrepareFunction prepare = nullptr;
   KernelFunction cpu = nullptr;
-  bool deterministic = true;  // equal inputs give equal outputs; false for random operators
-  bool aliases = false;       // output 0 may be input 0's memory (views)
+  GradientRule* gradient = nullptr;  // null: not differentiable, or not yet
+  bool deterministic = true;         // equal inputs give equal outputs; false for random operators
+  bool aliases = false;              // output 0 may be input 0's memory (views)
 
   static constexpr int kVariadic = 1 << 20;
   static constexpr int kNewest = 1 << 20;

@@ -24,6 +24,11 @@ inline OpDef define(Arity inputs, InferFunction infer, KernelFunction cpu,
   return op;
 }
 
+inline OpDef with_gradient(OpDef op, GradientRule* gradient) {
+  op.gradient = gradient;
+  return op;
+}
+
 }  // namespace hugot
 
 #endif  // HUGOT_KERNELS_DEFINE_H_

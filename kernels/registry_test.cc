@@ -21,6 +21,7 @@ TEST_CASE("the manifest and the definitions agree") {
       REQUIRE(op != nullptr);
       CHECK(op->since_version == version);
       CHECK((op->cpu != nullptr) == line.cpu);
+      CHECK((op->gradient != nullptr) == line.gradient);
       CHECK((op->infer != nullptr));
       CHECK(op->min_inputs <= op->max_inputs);
       CHECK(op->min_outputs <= op->max_outputs);

@@ -11,6 +11,7 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/dispatch.h"
 #include "kernels/registry.h"
+#include "tests/gradient_check.h"
 
 namespace hugot::test {
 namespace {
@@ -52,20 +53,11 @@ std::vector<Tensor> run(const Case& test, const std::vector<Tensor>& inputs,
   return evaluate(node, arguments, pool);
 }
 
-Tensor converted(const Tensor& x, DType dtype) {
-  Tensor y(dtype, x.shape());
-  dispatch(NumberAndBoolTypes{}, x.dtype(), [&]<class From>() {
-    dispatch(NumberAndBoolTypes{}, dtype,
-             [&]<class To>() { convert_all(x.data<From>(), y.data<To>(), x.size()); });
-  });
-  return y;
-}
-
 std::vector<Tensor> oracle(const Case& test) {
   const cpu::ScopedIsa scalar(cpu::find_isa("scalar"));
   std::vector<Tensor> inputs = test.inputs;
   for (Tensor& input : inputs) {
-    if (input.defined() && is_float(input.dtype())) input = converted(input, DType::kFloat64);
+    if (input.defined() && is_float(input.dtype())) input = as_type(input, DType::kFloat64);
   }
   return run(test, inputs);
 }
@@ -218,12 +210,22 @@ void run_case(const Case& test) {
           Knowledge::kSymbolicNumbers, Knowledge::kElements}) {
       check_inference(test, knowledge, actual);
     }
+    check_gradients(test);
   } catch (const Error& error) {
     FAIL_CHECK(std::string(error.what()));
   }
 }
 
 }  // namespace
+
+Tensor as_type(const Tensor& x, DType dtype) {
+  Tensor y(dtype, x.shape());
+  dispatch(NumberAndBoolTypes{}, x.dtype(), [&]<class From>() {
+    dispatch(NumberAndBoolTypes{}, dtype,
+             [&]<class To>() { convert_all(x.data<From>(), y.data<To>(), x.size()); });
+  });
+  return y;
+}
 
 Tolerance default_tolerance(DType dtype) {
   switch (dtype) {
@@ -238,6 +240,16 @@ Tolerance default_tolerance(DType dtype) {
     default:
       return {0, 0};
   }
+}
+
+Case in_float64(Case test) {
+  for (std::vector<Tensor>* tensors : {&test.inputs, &test.expected}) {
+    for (Tensor& tensor : *tensors) {
+      if (tensor.defined() && is_float(tensor.dtype())) tensor = as_type(tensor, DType::kFloat64);
+    }
+  }
+  test.name += " in float64";
+  return test;
 }
 
 void run_cases(std::span<const Case> cases) {
@@ -258,20 +270,20 @@ Tensor random_tensor(DType dtype, const Shape& shape, double low, double high, u
     z ^= z >> 31;
     values.data<double>()[i] = low + (high - low) * std::ldexp(static_cast<double>(z >> 11), -53);
   }
-  return converted(values, dtype);
+  return as_type(values, dtype);
 }
 
 Tensor numbers(DType dtype, const Shape& shape, std::initializer_list<double> values) {
-  return converted(Tensor::from<double>(shape, values), dtype);
+  return as_type(Tensor::from<double>(shape, values), dtype);
 }
 
 std::vector<double> as_doubles(const Tensor& tensor) {
-  const Tensor values = converted(tensor, DType::kFloat64);
+  const Tensor values = as_type(tensor, DType::kFloat64);
   return {values.data<double>(), values.data<double>() + values.size()};
 }
 
 Tensor mapped(const Tensor& x, const std::function<double(double)>& f) {
-  Tensor y = converted(x, DType::kFloat64).clone();
+  Tensor y = as_type(x, DType::kFloat64).clone();
   std::transform(y.data<double>(), y.data<double>() + y.size(), y.data<double>(), f);
   return y;
 }

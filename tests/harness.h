@@ -39,10 +39,14 @@ struct Case {
   std::optional<ErrorCode> error = {};  // instead of outputs: running the node has to fail so
 };
 
+// The same case on float64 operands; what is expected is only as exact as it was.
+Case in_float64(Case test);
+
 // For every case: runs it under every instruction set of this machine and compares with what is
 // expected; requires the same bits from two threads as from one; and requires everything that
 // inference says (of constant operands, of fixed and symbolic shapes, of symbolic and uniform
-// elements) to be true of the result. Failures are doctest checks that name the case.
+// elements) to be true of the result; and checks the gradient rule (gradient_check.h). Failures are
+// doctest checks that name the case.
 void run_cases(std::span<const Case> cases);
 void run_cases(std::initializer_list<Case> cases);
 
@@ -52,6 +56,9 @@ Tensor random_tensor(DType dtype, const Shape& shape, double low, double high, u
 
 // The numbers given, converted to `dtype`.
 Tensor numbers(DType dtype, const Shape& shape, std::initializer_list<double> values);
+
+// The tensor in another type of numbers.
+Tensor as_type(const Tensor& x, DType dtype);
 
 // Elements as float64 (not for strings).
 std::vector<double> as_doubles(const Tensor& tensor);

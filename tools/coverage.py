@@ -19,12 +19,14 @@ def table():
     lines = re.findall(r"^HUGOT_OP\((\w+), (\w+), (\w+), (\w+), (\w+), (\w+), ([\d, ]+)\)", text,
                        re.M)
     rows = {}
-    for domain, name, room, *_ in lines:
-        rows.setdefault(room, []).append(name if domain == "onnx" else f"{DOMAINS[domain]}.{name}")
+    for domain, name, room, _, _, gradient, _ in lines:
+        full = name if domain == "onnx" else f"{DOMAINS[domain]}.{name}"
+        rows.setdefault(room, []).append((full, full if gradient == "yes" else f"*{full}*"))
     count = sum(domain == "onnx" for domain, *_ in lines)
-    out = [f"{count} operators of ai.onnx, with all versions since opset 7, on the CPU:", "",
-           "| family | operators |", "|---|---|"]
-    out += [f"| {room} | {', '.join(sorted(names))} |" for room, names in rows.items()]
+    out = [f"{count} operators of ai.onnx, with all versions since opset 7, on the CPU; those in italics "
+           "have no gradient rule:", "", "| family | operators |", "|---|---|"]
+    out += [f"| {room} | {', '.join(shown for _, shown in sorted(names))} |"
+            for room, names in rows.items()]
     return "\n".join(out)
 
 

@@ -73,11 +73,15 @@ void infer_onnx(InferContext& ctx) {
 namespace ops {
 
 OpDef onnx_Attention(int version) {
-  return define({3, version < 24 ? 6 : 7}, attention::infer_onnx, attention::onnx, nullptr, {1, 4});
+  return with_gradient(
+      define({3, version < 24 ? 6 : 7}, attention::infer_onnx, attention::onnx, nullptr, {1, 4}),
+      attention::rule::Attention);
 }
 
 OpDef hugot_Attention(int) {
-  return define({3, 4}, attention::infer_fused, attention::fused, attention::batch_fused);
+  return with_gradient(
+      define({3, 4}, attention::infer_fused, attention::fused, attention::batch_fused),
+      attention::rule::FusedAttention);
 }
 
 }  // namespace ops

@@ -12,6 +12,14 @@ void fused(KernelContext& ctx);
 // ai.onnx Attention 23 to 25, as its function body in the specification computes it.
 void onnx(KernelContext& ctx);
 
+// hugot.Attention in float64, for exactness rather than speed. Not for segments.
+void fused_f64(KernelContext& ctx);
+
+// Gradient rules: attention_gradient.cc.
+namespace rule {
+GradientRule Attention, FusedAttention;
+}  // namespace rule
+
 }  // namespace hugot::attention
 
 #endif  // HUGOT_KERNELS_ATTENTION_ATTENTION_H_

@@ -101,6 +101,7 @@ cpu::AttentionArgs common_args(const KernelContext& ctx) {
 }  // namespace
 
 void fused(KernelContext& ctx) {
+  if (ctx.input(0).dtype() == DType::kFloat64) return fused_f64(ctx);
   const cpu::AttentionArgs common = common_args(ctx);
   const Shape& q = ctx.input(0).shape();
   const auto segments = ctx.segments();

@@ -27,7 +27,8 @@ struct Problem {
   int64_t queries = 0, keys = 0, past = 0;  // keys: past ones included
   int64_t size = 0, value_size = 0;         // of a head
   bool packed_heads = false;                // inputs of rank 3
-  float scale = 0, softcap = 0;
+  double scale = 0;
+  float softcap = 0;
   bool causal = false;
   int64_t window_left = -1, window_right = -1;
   int64_t qk_mode = 0;
@@ -48,7 +49,8 @@ struct Problem {
 
 bool has(const KernelContext& ctx, int i) { return i < ctx.num_inputs() && ctx.has_input(i); }
 
-Mask mask_of(const KernelContext& ctx, const Problem& p) {
+// With `repeats` a last axis of length 1 holds for all keys.
+Mask mask_of(const KernelContext& ctx, const Problem& p, bool repeats) {
   Mask mask;
   if (!has(ctx, 3)) return mask;
   const Tensor& tensor = ctx.input(3);
@@ -68,13 +70,14 @@ Mask mask_of(const KernelContext& ctx, const Problem& p) {
   mask.batch_stride = stride(4);
   mask.head_stride = stride(3);
   mask.row_stride = stride(2);
-  mask.column_stride = 1;
-  mask.columns = shape.back();
+  repeats = repeats && shape.back() == 1;
+  mask.column_stride = repeats ? 0 : 1;
+  mask.columns = repeats ? p.keys : shape.back();
   return mask;
 }
 
-// Checks Q, K, V and the past, and gathers what the node says.
-Problem problem_of(const KernelContext& ctx) {
+// Checks Q, K, V and the past, and gathers what the node says. hugot.Attention has other names.
+Problem problem_of(const KernelContext& ctx, bool is_fused = false) {
   const Node& node = ctx.node();
   const Shape &q = ctx.input(0).shape(), &k = ctx.input(1).shape(), &v = ctx.input(2).shape();
   const auto bad_shapes = [&] {
@@ -98,8 +101,9 @@ Problem problem_of(const KernelContext& ctx) {
     require(q.rank() == 3, ErrorCode::kInvalidArgument, "Q, K and V need rank 3 or 4, but Q is ",
             q.to_string());
     p.packed_heads = true;
-    p.heads = node.at<int64_t>("q_num_heads");
-    p.kv_heads = node.at<int64_t>("kv_num_heads");
+    p.heads = node.at<int64_t>(is_fused ? "num_heads" : "q_num_heads");
+    p.kv_heads =
+        is_fused ? node.get<int64_t>("kv_num_heads", p.heads) : node.at<int64_t>("kv_num_heads");
     require(p.heads > 0 && p.kv_heads > 0 && q[2] % p.heads == 0 && k[2] % p.kv_heads == 0 &&
                 v[2] % p.kv_heads == 0,
             ErrorCode::kInvalidArgument, "Q ", q.to_string(), ", K ", k.to_string(), " and V ",
@@ -139,9 +143,10 @@ Problem problem_of(const KernelContext& ctx) {
     }
   }
 
-  p.scale = node.get<float>("scale", 1.0f / std::sqrt(static_cast<float>(p.size)));
+  p.scale = node.has("scale") ? static_cast<double>(node.at<float>("scale"))
+                              : 1 / std::sqrt(static_cast<double>(p.size));
   p.softcap = node.get<float>("softcap", 0.0f);
-  p.causal = node.get<int64_t>("is_causal", 0) != 0;
+  p.causal = node.get<int64_t>(is_fused ? "causal" : "is_causal", 0) != 0;
   p.window_left = node.get<int64_t>("left_window_size", -1);
   p.window_right = node.get<int64_t>("right_window_size", -1);
   require(p.window_left >= -1 && p.window_right >= -1, ErrorCode::kInvalidArgument,
@@ -151,7 +156,7 @@ Problem problem_of(const KernelContext& ctx) {
           p.qk_mode, " is not supported");
   p.softmax_type = static_cast<DType>(
       node.get<int64_t>("softmax_precision", static_cast<int64_t>(ctx.input(0).dtype())));
-  p.mask = mask_of(ctx, p);
+  p.mask = mask_of(ctx, p, is_fused);
   return p;
 }
 
@@ -309,7 +314,7 @@ template <class T>
 void run_head(const Problem& p, const T* q, const T* keys, const T* values, int64_t b, int64_t h,
               Buffers<Compute<T>>& buffers, T* y, T* qk) {
   using C = Compute<T>;
-  const C factor = rounded<T>(static_cast<C>(std::sqrt(p.scale)));
+  const C factor = rounded<T>(std::sqrt(static_cast<C>(p.scale)));
   const auto scaled = [&](T x) { return rounded<T>(static_cast<C>(x) * factor); };
   const auto row_of = [&](int64_t i) {  // of Q and Y, counted in heads
     return p.packed_heads ? (b * p.queries + i) * p.heads + h : (b * p.heads + h) * p.queries + i;
@@ -346,14 +351,10 @@ Tensor& output_or(KernelContext& ctx, int i, Tensor& own, DType dtype, const Sha
 
 }  // namespace
 
-void onnx(KernelContext& ctx) {
+namespace {
+
+void compute(KernelContext& ctx, const Problem& p) {
   const DType dtype = ctx.input(0).dtype();
-  for (int i : {1, 2, 4, 5}) {
-    require(!has(ctx, i) || ctx.input(i).dtype() == dtype, ErrorCode::kUnsupported,
-            "Attention with Q of ", dtype_name(dtype), " and input ", i, " of ",
-            has(ctx, i) ? dtype_name(ctx.input(i).dtype()) : "", " is not supported");
-  }
-  const Problem p = problem_of(ctx);
   const Shape shape = p.packed_heads ? Shape{p.batch, p.queries, p.heads * p.value_size}
                                      : Shape{p.batch, p.heads, p.queries, p.value_size};
   Tensor own_keys, own_values;
@@ -377,6 +378,28 @@ void onnx(KernelContext& ctx) {
       }
     });
   });
+}
+
+}  // namespace
+
+void onnx(KernelContext& ctx) {
+  const DType dtype = ctx.input(0).dtype();
+  for (int i : {1, 2, 4, 5}) {
+    require(!has(ctx, i) || ctx.input(i).dtype() == dtype, ErrorCode::kUnsupported,
+            "Attention with Q of ", dtype_name(dtype), " and input ", i, " of ",
+            has(ctx, i) ? dtype_name(ctx.input(i).dtype()) : "", " is not supported");
+  }
+  compute(ctx, problem_of(ctx));
+}
+
+void fused_f64(KernelContext& ctx) {
+  for (int i = 1; i < 3; ++i) {
+    require(ctx.input(i).dtype() == DType::kFloat64, ErrorCode::kUnsupported,
+            "Q is float64, input ", i, " is ", describe(ctx.input(i)));
+  }
+  require(ctx.segments().empty(), ErrorCode::kUnsupported,
+          "Attention over several texts computes in float32 only");
+  compute(ctx, problem_of(ctx, true));
 }
 
 }  // namespace hugot::attention

@@ -151,14 +151,16 @@ TEST_CASE("fused attention agrees with float64") {
                      k = floats({2, length, heads.kv_heads * 16}, ++seed);
         const Tensor v = floats({2, length, heads.kv_heads * 8}, ++seed);
         const Tensor b = bias ? floats(*bias, ++seed) : Tensor();
-        run_cases({{.name = str(heads.heads, "/", heads.kv_heads, heads.causal ? " causal " : " ",
-                                length, " bias ", bias ? bias->to_string() : "none"),
-                    .op_type = "Attention",
-                    .inputs = {q, k, v, b},
-                    .attributes = heads.attributes(),
-                    .expected = {reference(q, k, v, b, heads)},
-                    .domain = "hugot",
-                    .tolerance = Tolerance{1e-5, 2e-6}}});
+        const Case test = {
+            .name = str(heads.heads, "/", heads.kv_heads, heads.causal ? " causal " : " ", length,
+                        " bias ", bias ? bias->to_string() : "none"),
+            .op_type = "Attention",
+            .inputs = {q, k, v, b},
+            .attributes = heads.attributes(),
+            .expected = {reference(q, k, v, b, heads)},
+            .domain = "hugot",
+            .tolerance = Tolerance{1e-5, 2e-6}};
+        run_cases({test, in_float64(test)});
       }
     }
   }

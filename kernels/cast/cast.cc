@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "graph/gradient.h"
 #include "kernels/infer_helpers.h"
 #include "kernels/ops.h"
 
@@ -45,6 +46,9 @@ void infer(InferContext& ctx, DType target) {
   propagate_elements(ctx);
 }
 
+// set() casts back.
+void gradient(GradientContext& g) { g.set(0, g.dy()); }
+
 void infer_cast(InferContext& ctx) { infer(ctx, target_of(ctx.node())); }
 void infer_cast_like(InferContext& ctx) { infer(ctx, ctx.input(1).dtype); }
 
@@ -59,6 +63,7 @@ OpDef onnx_Cast(int) {
   op.infer = cast::infer_cast;
   op.batching = batch_elementwise;
   op.cpu = cast::cast;
+  op.gradient = cast::gradient;
   return op;
 }
 
@@ -68,6 +73,7 @@ OpDef onnx_CastLike(int) {
   op.infer = cast::infer_cast_like;
   op.batching = batch_elementwise;
   op.cpu = cast::cast_like;
+  op.gradient = cast::gradient;
   return op;
 }
 

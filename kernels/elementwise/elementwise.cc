@@ -209,24 +209,26 @@ Batching batching(const BatchQuery& query) {
   return aligned_by_axis ? Batching::kLoop : batch_elementwise(query);
 }
 
-OpDef define(int min_inputs, int max_inputs, InferFunction infer, KernelFunction cpu) {
+OpDef define(int min_inputs, int max_inputs, InferFunction infer, KernelFunction cpu,
+             GradientRule* gradient = nullptr) {
   OpDef op;
   op.min_inputs = min_inputs;
   op.max_inputs = max_inputs;
   op.infer = infer;
   op.batching = batching;
   op.cpu = cpu;
+  op.gradient = gradient;
   return op;
 }
 
 template <class F, SymbolicRule kRule = nullptr>
-OpDef function() {
-  return define(1, 1, infer_unary<kRule>, unary<F>);
+OpDef function(GradientRule* gradient = nullptr) {
+  return define(1, 1, infer_unary<kRule>, unary<F>, gradient);
 }
 
 template <class F, SymbolicRule kRule = nullptr>
-OpDef arithmetic() {
-  return define(2, 2, infer_arithmetic<kRule>, binary<F>);
+OpDef arithmetic(GradientRule* gradient = nullptr) {
+  return define(2, 2, infer_arithmetic<kRule>, binary<F>, gradient);
 }
 
 template <class F, SymbolicRule kRule>
@@ -235,8 +237,8 @@ OpDef comparison() {
 }
 
 template <SymbolicRule kRule = nullptr>
-OpDef fold(KernelFunction cpu) {
-  return define(1, OpDef::kVariadic, infer_variadic<kRule>, cpu);
+OpDef fold(KernelFunction cpu, GradientRule* gradient) {
+  return define(1, OpDef::kVariadic, infer_variadic<kRule>, cpu, gradient);
 }
 
 }  // namespace
@@ -246,61 +248,61 @@ namespace hugot::ops {
 
 using namespace elementwise;  // NOLINT: the room's own names
 
-OpDef onnx_Abs(int) { return function<fn::Abs, abs_rule>(); }
-OpDef onnx_Acos(int) { return function<fn::Acos>(); }
-OpDef onnx_Acosh(int) { return function<fn::Acosh>(); }
-OpDef onnx_Asin(int) { return function<fn::Asin>(); }
-OpDef onnx_Asinh(int) { return function<fn::Asinh>(); }
-OpDef onnx_Atan(int) { return function<fn::Atan>(); }
-OpDef onnx_Atanh(int) { return function<fn::Atanh>(); }
+OpDef onnx_Abs(int) { return function<fn::Abs, abs_rule>(rule::Abs); }
+OpDef onnx_Acos(int) { return function<fn::Acos>(rule::Acos); }
+OpDef onnx_Acosh(int) { return function<fn::Acosh>(rule::Acosh); }
+OpDef onnx_Asin(int) { return function<fn::Asin>(rule::Asin); }
+OpDef onnx_Asinh(int) { return function<fn::Asinh>(rule::Asinh); }
+OpDef onnx_Atan(int) { return function<fn::Atan>(rule::Atan); }
+OpDef onnx_Atanh(int) { return function<fn::Atanh>(rule::Atanh); }
 OpDef onnx_BitwiseNot(int) { return function<fn::BitwiseNot>(); }
-OpDef onnx_Ceil(int) { return function<fn::Ceil>(); }
-OpDef onnx_Celu(int) { return function<fn::Celu>(); }
-OpDef onnx_Cos(int) { return function<fn::Cos>(); }
-OpDef onnx_Cosh(int) { return function<fn::Cosh>(); }
-OpDef onnx_Elu(int) { return function<fn::Elu>(); }
-OpDef onnx_Erf(int) { return function<fn::Erf>(); }
-OpDef onnx_Exp(int) { return function<fn::Exp>(); }
-OpDef onnx_Floor(int) { return function<fn::Floor>(); }
-OpDef onnx_Gelu(int) { return function<fn::Gelu>(); }
-OpDef onnx_HardSigmoid(int) { return function<fn::HardSigmoid>(); }
-OpDef onnx_HardSwish(int) { return function<fn::HardSwish>(); }
-OpDef onnx_LeakyRelu(int) { return function<fn::LeakyRelu>(); }
-OpDef onnx_Log(int) { return function<fn::Log>(); }
-OpDef onnx_Mish(int) { return function<fn::Mish>(); }
-OpDef onnx_Neg(int) { return function<fn::Neg, neg_rule>(); }
-OpDef onnx_Reciprocal(int) { return function<fn::Reciprocal>(); }
-OpDef onnx_Relu(int) { return function<fn::Relu, relu_rule>(); }
-OpDef onnx_Round(int) { return function<fn::Round>(); }
-OpDef onnx_Selu(int) { return function<fn::Selu>(); }
-OpDef onnx_Shrink(int) { return function<fn::Shrink>(); }
-OpDef onnx_Sigmoid(int) { return function<fn::Sigmoid>(); }
-OpDef onnx_Sign(int) { return function<fn::Sign, sign_rule>(); }
-OpDef onnx_Sin(int) { return function<fn::Sin>(); }
-OpDef onnx_Sinh(int) { return function<fn::Sinh>(); }
-OpDef onnx_Softplus(int) { return function<fn::Softplus>(); }
-OpDef onnx_Softsign(int) { return function<fn::Softsign>(); }
-OpDef onnx_Sqrt(int) { return function<fn::Sqrt>(); }
-OpDef onnx_Swish(int) { return function<fn::Swish>(); }
-OpDef onnx_Tan(int) { return function<fn::Tan>(); }
-OpDef onnx_Tanh(int) { return function<fn::Tanh>(); }
-OpDef onnx_ThresholdedRelu(int) { return function<fn::ThresholdedRelu>(); }
+OpDef onnx_Ceil(int) { return function<fn::Ceil>(rule::Flat); }
+OpDef onnx_Celu(int) { return function<fn::Celu>(rule::Celu); }
+OpDef onnx_Cos(int) { return function<fn::Cos>(rule::Cos); }
+OpDef onnx_Cosh(int) { return function<fn::Cosh>(rule::Cosh); }
+OpDef onnx_Elu(int) { return function<fn::Elu>(rule::Elu); }
+OpDef onnx_Erf(int) { return function<fn::Erf>(rule::Erf); }
+OpDef onnx_Exp(int) { return function<fn::Exp>(rule::Exp); }
+OpDef onnx_Floor(int) { return function<fn::Floor>(rule::Flat); }
+OpDef onnx_Gelu(int) { return function<fn::Gelu>(rule::Gelu); }
+OpDef onnx_HardSigmoid(int) { return function<fn::HardSigmoid>(rule::HardSigmoid); }
+OpDef onnx_HardSwish(int) { return function<fn::HardSwish>(rule::HardSwish); }
+OpDef onnx_LeakyRelu(int) { return function<fn::LeakyRelu>(rule::LeakyRelu); }
+OpDef onnx_Log(int) { return function<fn::Log>(rule::Log); }
+OpDef onnx_Mish(int) { return function<fn::Mish>(rule::Mish); }
+OpDef onnx_Neg(int) { return function<fn::Neg, neg_rule>(rule::Neg); }
+OpDef onnx_Reciprocal(int) { return function<fn::Reciprocal>(rule::Reciprocal); }
+OpDef onnx_Relu(int) { return function<fn::Relu, relu_rule>(rule::Relu); }
+OpDef onnx_Round(int) { return function<fn::Round>(rule::Flat); }
+OpDef onnx_Selu(int) { return function<fn::Selu>(rule::Selu); }
+OpDef onnx_Shrink(int) { return function<fn::Shrink>(rule::Shrink); }
+OpDef onnx_Sigmoid(int) { return function<fn::Sigmoid>(rule::Sigmoid); }
+OpDef onnx_Sign(int) { return function<fn::Sign, sign_rule>(rule::Flat); }
+OpDef onnx_Sin(int) { return function<fn::Sin>(rule::Sin); }
+OpDef onnx_Sinh(int) { return function<fn::Sinh>(rule::Sinh); }
+OpDef onnx_Softplus(int) { return function<fn::Softplus>(rule::Softplus); }
+OpDef onnx_Softsign(int) { return function<fn::Softsign>(rule::Softsign); }
+OpDef onnx_Sqrt(int) { return function<fn::Sqrt>(rule::Sqrt); }
+OpDef onnx_Swish(int) { return function<fn::Swish>(rule::Swish); }
+OpDef onnx_Tan(int) { return function<fn::Tan>(rule::Tan); }
+OpDef onnx_Tanh(int) { return function<fn::Tanh>(rule::Tanh); }
+OpDef onnx_ThresholdedRelu(int) { return function<fn::ThresholdedRelu>(rule::ThresholdedRelu); }
 
 OpDef onnx_IsInf(int) { return define(1, 1, infer_test<>, unary<fn::IsInf>); }
 OpDef onnx_IsNaN(int) { return define(1, 1, infer_test<>, unary<fn::IsNaN>); }
 OpDef onnx_Not(int) { return define(1, 1, infer_test<not_rule>, unary<fn::Not>); }
 
-OpDef onnx_Add(int) { return arithmetic<fn::Add, add_rule>(); }
+OpDef onnx_Add(int) { return arithmetic<fn::Add, add_rule>(rule::Add); }
 OpDef onnx_BitShift(int) { return arithmetic<fn::BitShift>(); }
 OpDef onnx_BitwiseAnd(int) { return arithmetic<fn::BitwiseAnd>(); }
 OpDef onnx_BitwiseOr(int) { return arithmetic<fn::BitwiseOr>(); }
 OpDef onnx_BitwiseXor(int) { return arithmetic<fn::BitwiseXor>(); }
-OpDef onnx_Div(int) { return arithmetic<fn::Div, div_rule>(); }
-OpDef onnx_Mod(int) { return arithmetic<fn::Mod>(); }
-OpDef onnx_Mul(int) { return arithmetic<fn::Mul, mul_rule>(); }
-OpDef onnx_PRelu(int) { return arithmetic<fn::PRelu>(); }
-OpDef onnx_Pow(int) { return define(2, 2, infer_pow, elementwise::pow); }
-OpDef onnx_Sub(int) { return arithmetic<fn::Sub, sub_rule>(); }
+OpDef onnx_Div(int) { return arithmetic<fn::Div, div_rule>(rule::Div); }
+OpDef onnx_Mod(int) { return arithmetic<fn::Mod>(rule::Mod); }
+OpDef onnx_Mul(int) { return arithmetic<fn::Mul, mul_rule>(rule::Mul); }
+OpDef onnx_PRelu(int) { return arithmetic<fn::PRelu>(rule::PRelu); }
+OpDef onnx_Pow(int) { return define(2, 2, infer_pow, elementwise::pow, rule::Pow); }
+OpDef onnx_Sub(int) { return arithmetic<fn::Sub, sub_rule>(rule::Sub); }
 
 OpDef onnx_And(int) { return define(2, 2, infer_logic<and_rule, false>, binary<fn::And>); }
 OpDef onnx_Or(int) { return define(2, 2, infer_logic<or_rule, true>, binary<fn::Or>); }
@@ -311,19 +313,23 @@ OpDef onnx_GreaterOrEqual(int) { return comparison<fn::GreaterOrEqual, greater_o
 OpDef onnx_Less(int) { return comparison<fn::Less, less_rule>(); }
 OpDef onnx_LessOrEqual(int) { return comparison<fn::LessOrEqual, less_or_equal_rule>(); }
 
-OpDef onnx_Max(int) { return fold<max_rule>(variadic<fn::Max>); }
-OpDef onnx_Mean(int) { return fold(mean); }
-OpDef onnx_Min(int) { return fold<min_rule>(variadic<fn::Min>); }
-OpDef onnx_Sum(int) { return fold(variadic<fn::Add>); }
+OpDef onnx_Max(int) { return fold<max_rule>(variadic<fn::Max>, rule::Max); }
+OpDef onnx_Mean(int) { return fold(mean, rule::Mean); }
+OpDef onnx_Min(int) { return fold<min_rule>(variadic<fn::Min>, rule::Min); }
+OpDef onnx_Sum(int) { return fold(variadic<fn::Add>, rule::Sum); }
 
 OpDef onnx_Clip(int since_version) {
-  return define(1, since_version < 11 ? 1 : 3, infer_like_first<clip_rule>, clip);
+  return define(1, since_version < 11 ? 1 : 3, infer_like_first<clip_rule>, clip, rule::Clip);
 }
-OpDef onnx_Where(int) { return define(3, 3, infer_where, where); }
+OpDef onnx_Where(int) { return define(3, 3, infer_where, where, rule::Where); }
 
-OpDef ms_BiasGelu(int) { return define(2, 2, infer_like_first<>, biased<fn::Gelu>); }
-OpDef ms_FastGelu(int) { return define(1, 2, infer_like_first<>, biased<fn::FastGelu>); }
-OpDef ms_Gelu(int) { return function<fn::Gelu>(); }
-OpDef ms_QuickGelu(int) { return function<fn::QuickGelu>(); }
+OpDef ms_BiasGelu(int) {
+  return define(2, 2, infer_like_first<>, biased<fn::Gelu>, rule::BiasGelu);
+}
+OpDef ms_FastGelu(int) {
+  return define(1, 2, infer_like_first<>, biased<fn::FastGelu>, rule::FastGelu);
+}
+OpDef ms_Gelu(int) { return function<fn::Gelu>(rule::Gelu); }
+OpDef ms_QuickGelu(int) { return function<fn::QuickGelu>(rule::QuickGelu); }
 
 }  // namespace hugot::ops

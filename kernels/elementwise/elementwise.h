@@ -103,6 +103,20 @@ void biased(KernelContext& ctx);
 template <class S>
 S shape_of_b(const Node& node, const S& a, const S& b);
 
+// Gradient rules: elementwise_gradient.cc.
+namespace rule {
+// y = f(x)
+GradientRule Abs, Acos, Acosh, Asin, Asinh, Atan, Atanh, Celu, Cos, Cosh, Elu, Erf, Exp, Gelu,
+    HardSigmoid, HardSwish, LeakyRelu, Log, Mish, Neg, QuickGelu, Reciprocal, Relu, Selu, Shrink,
+    Sigmoid, Sin, Sinh, Softplus, Softsign, Sqrt, Swish, Tan, Tanh, ThresholdedRelu;
+// Ceil, Floor, Round, Sign: zero wherever there is a derivative.
+GradientRule Flat;
+// y = f(a, b)
+GradientRule Add, Div, Mod, Mul, Pow, PRelu, Sub;
+// Others.
+GradientRule BiasGelu, Clip, FastGelu, Max, Mean, Min, Sum, Where;
+}  // namespace rule
+
 }  // namespace hugot::elementwise
 
 #endif  // HUGOT_KERNELS_ELEMENTWISE_ELEMENTWISE_H_

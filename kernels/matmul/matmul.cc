@@ -72,7 +72,7 @@ Batching batch_gemm(const BatchQuery& query) {
 
 void infer_linear(InferContext& ctx) {
   Fact& out = ctx.output(0);
-  out.dtype = DType::kFloat32;
+  out.dtype = ctx.input(0).dtype;
   const auto& x = ctx.input(0).shape;
   const auto& w = ctx.input(1).shape;
   if (!x || !w) return;
@@ -110,21 +110,24 @@ OpDef with_prepare(OpDef op, PrepareFunction prepare) {
 namespace ops {
 
 OpDef onnx_MatMul(int) {
-  return matmul::with_prepare(
-      define({2, 2}, matmul::infer_matmul, matmul::matmul, matmul::batch_matmul),
-      matmul::prepare_matmul);
+  return with_gradient(matmul::with_prepare(define({2, 2}, matmul::infer_matmul, matmul::matmul,
+                                                   matmul::batch_matmul),
+                                            matmul::prepare_matmul),
+                       matmul::rule::MatMul);
 }
 
 OpDef onnx_Gemm(int version) {
-  return matmul::with_prepare(
-      define({version < 11 ? 3 : 2, 3}, matmul::infer_gemm, matmul::gemm, matmul::batch_gemm),
-      matmul::prepare_gemm);
+  return with_gradient(matmul::with_prepare(define({version < 11 ? 3 : 2, 3}, matmul::infer_gemm,
+                                                   matmul::gemm, matmul::batch_gemm),
+                                            matmul::prepare_gemm),
+                       matmul::rule::Gemm);
 }
 
 OpDef hugot_Linear(int) {
-  return matmul::with_prepare(
-      define({2, 4}, matmul::infer_linear, matmul::linear, matmul::batch_linear),
-      matmul::prepare_linear);
+  return with_gradient(matmul::with_prepare(define({2, 4}, matmul::infer_linear, matmul::linear,
+                                                   matmul::batch_linear),
+                                            matmul::prepare_linear),
+                       matmul::rule::Linear);
 }
 
 }  // namespace ops

@@ -38,6 +38,11 @@ void matmul(KernelContext& ctx);
 void gemm(KernelContext& ctx);
 void linear(KernelContext& ctx);
 
+// Gradient rules: matmul_gradient.cc.
+namespace rule {
+GradientRule Gemm, Linear, MatMul;
+}  // namespace rule
+
 }  // namespace hugot::matmul
 
 #endif  // HUGOT_KERNELS_MATMUL_MATMUL_H_

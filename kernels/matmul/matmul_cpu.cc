@@ -1,5 +1,7 @@
 // Kernels of MatMul, Gemm and Linear.
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 #include <type_traits>
 
 #include "base/error.h"
@@ -319,11 +321,51 @@ std::shared_ptr<const Prepared> prepare_linear(const Node& node,
   return pack(constants, node.get<int64_t>("trans_w", 0) != 0);
 }
 
+namespace {
+
+double activated(cpu::Activation activation, double x) {
+  switch (activation) {
+    case cpu::Activation::kNone:
+      return x;
+    case cpu::Activation::kRelu:
+      return x < 0 ? 0 : x;
+    case cpu::Activation::kGelu:
+      return x / 2 * (1 + std::erf(x * std::numbers::sqrt2 / 2));
+    case cpu::Activation::kGeluTanh:
+      return x / 2 * (1 + std::tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case cpu::Activation::kTanh:
+      return std::tanh(x);
+    case cpu::Activation::kSigmoid:
+      return 1 / (1 + std::exp(-x));
+    case cpu::Activation::kSilu:
+      return x / (1 + std::exp(-x));
+  }
+  return x;
+}
+
+// For exactness rather than speed; shapes have been checked.
+void linear_f64(KernelContext& ctx, const Product& p, const Shape& shape) {
+  const auto optional = [&](int i) {
+    return i < ctx.num_inputs() && ctx.has_input(i) ? ctx.input(i).data<double>() : nullptr;
+  };
+  const double *bias = optional(2), *residual = optional(3);
+  const cpu::Activation activation = activation_of(ctx.node());
+  double* y = ctx.output(0, DType::kFloat64, shape).data<double>();
+  multiply(p, ctx.input(0).data<double>(), ctx.input(1).data<double>(), y, nullptr, ctx.pool());
+  for (int64_t i = 0; i < p.m * p.n; ++i) {
+    y[i] = activated(activation, bias != nullptr ? y[i] + bias[i % p.n] : y[i]);
+    if (residual != nullptr) y[i] += residual[i];
+  }
+}
+
+}  // namespace
+
 void linear(KernelContext& ctx) {
   const Tensor& x = ctx.input(0);
   const Tensor& w = ctx.input(1);
-  require(x.dtype() == DType::kFloat32 && w.dtype() == DType::kFloat32, ErrorCode::kUnsupported,
-          "Linear computes in float32, got ", describe(x), " and ", describe(w));
+  const bool wide = x.dtype() == DType::kFloat64;
+  require((wide || x.dtype() == DType::kFloat32) && w.dtype() == x.dtype(), ErrorCode::kUnsupported,
+          "Linear computes in float32 and float64, got ", describe(x), " and ", describe(w));
   const bool transposed = ctx.node().get<int64_t>("trans_w", 0) != 0;
   require(x.rank() > 0 && w.rank() == 2 && w.shape()[transposed ? 1 : 0] == x.shape().back(),
           ErrorCode::kInvalidArgument, "input ", describe(x), " and weight ", describe(w),
@@ -331,16 +373,21 @@ void linear(KernelContext& ctx) {
   const int64_t k = x.shape().back(), n = w.shape()[transposed ? 0 : 1];
   const int64_t m = x.shape().product(0, x.rank() - 1);
   const Shape shape = x.shape().with(x.rank() - 1, n);
-  cpu::Epilogue epilogue;
-  epilogue.activation = activation_of(ctx.node());
-  if (ctx.num_inputs() > 2 && ctx.has_input(2)) {
+  const bool has_bias = ctx.num_inputs() > 2 && ctx.has_input(2);
+  const bool has_residual = ctx.num_inputs() > 3 && ctx.has_input(3);
+  if (has_bias) {
     require(ctx.input(2).shape() == Shape{n}, ErrorCode::kInvalidArgument, "the bias is ",
             describe(ctx.input(2)), " for ", n, " columns");
-    epilogue.bias = ctx.input(2).data<float>();
   }
-  if (ctx.num_inputs() > 3 && ctx.has_input(3)) {
-    require(ctx.input(3).shape() == shape, ErrorCode::kInvalidArgument, "the residual is ",
-            describe(ctx.input(3)), " for a result ", shape.to_string());
+  if (has_residual && !(ctx.input(3).shape() == shape)) {
+    fail(ErrorCode::kInvalidArgument, "the residual is ", describe(ctx.input(3)), " for a result ",
+         shape.to_string());
+  }
+  if (wide) return linear_f64(ctx, {m, n, k, transposed}, shape);
+  cpu::Epilogue epilogue;
+  epilogue.activation = activation_of(ctx.node());
+  if (has_bias) epilogue.bias = ctx.input(2).data<float>();
+  if (has_residual) {
     epilogue.residual = ctx.input(3).data<float>();
     epilogue.residual_stride = n;
   }

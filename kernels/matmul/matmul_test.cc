@@ -204,13 +204,14 @@ TEST_CASE("Linear agrees with float64") {
         Attributes attributes = flags({});
         if ((form & 4) != 0) attributes = flags({"trans_w"});
         attributes["activation"] = std::string(activation);
-        run_cases({{.name = str(activation, " ", shape.to_string(), " form ", form),
-                    .op_type = "Linear",
-                    .inputs = {x, (form & 4) != 0 ? transposed(w) : w, bias, residual},
-                    .attributes = attributes,
-                    .expected = {linear_reference(x, w, bias, activation, residual)},
-                    .domain = "hugot",
-                    .tolerance = Tolerance{1e-5, 2e-6}}});
+        Case test = {.name = str(activation, " ", shape.to_string(), " form ", form),
+                     .op_type = "Linear",
+                     .inputs = {x, (form & 4) != 0 ? transposed(w) : w, bias, residual},
+                     .attributes = attributes,
+                     .expected = {linear_reference(x, w, bias, activation, residual)},
+                     .domain = "hugot",
+                     .tolerance = Tolerance{1e-5, 2e-6}};
+        run_cases({test, in_float64(test)});
       }
     }
   }

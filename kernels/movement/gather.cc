@@ -116,26 +116,35 @@ void infer_scatter(InferContext& ctx) {
 namespace ops {
 
 OpDef onnx_Gather(int) {
-  return define({2, 2}, movement::infer_gather, movement::gather, movement::batch_gather);
+  return with_gradient(
+      define({2, 2}, movement::infer_gather, movement::gather, movement::batch_gather),
+      movement::rule::Gather);
 }
 
 OpDef onnx_GatherElements(int) {
-  return define({2, 2}, movement::infer_gather_elements, movement::gather_elements,
-                movement::batch_gather_elements);
+  return with_gradient(define({2, 2}, movement::infer_gather_elements, movement::gather_elements,
+                              movement::batch_gather_elements),
+                       movement::rule::GatherElements);
 }
 
 OpDef onnx_GatherND(int) {
-  return define({2, 2}, movement::infer_gather_nd, movement::gather_nd, movement::batch_gather_nd);
+  return with_gradient(
+      define({2, 2}, movement::infer_gather_nd, movement::gather_nd, movement::batch_gather_nd),
+      movement::rule::GatherND);
 }
 
 OpDef onnx_ScatterElements(int) {
-  return define({3, 3}, movement::infer_scatter, movement::scatter_elements);
+  return with_gradient(define({3, 3}, movement::infer_scatter, movement::scatter_elements),
+                       movement::rule::ScatterElements);
 }
 
 // The first name of ScatterElements.
 OpDef onnx_Scatter(int version) { return onnx_ScatterElements(version); }
 
-OpDef onnx_ScatterND(int) { return define({3, 3}, movement::infer_scatter, movement::scatter_nd); }
+OpDef onnx_ScatterND(int) {
+  return with_gradient(define({3, 3}, movement::infer_scatter, movement::scatter_nd),
+                       movement::rule::ScatterND);
+}
 
 }  // namespace ops
 }  // namespace hugot

@@ -27,8 +27,7 @@ void infer_transpose(InferContext& ctx) {
   const auto& in = ctx.input(0).shape;
   if (!in) return;
   Dims dims;
-  const Permutation perm = permutation(ctx.node(), static_cast<int>(in->size()));
-  for (const int axis : std::span(perm).first(in->size())) {
+  for (const int axis : permutation(ctx.node(), static_cast<int>(in->size()))) {
     dims.push_back((*in)[static_cast<size_t>(axis)]);
   }
   out.shape = std::move(dims);
@@ -316,37 +315,46 @@ Batching batch_pad(const BatchQuery& query) {
 namespace ops {
 
 OpDef onnx_Transpose(int) {
-  return define({1, 1}, movement::infer_transpose, movement::transpose, movement::batch_transpose);
+  return with_gradient(
+      define({1, 1}, movement::infer_transpose, movement::transpose, movement::batch_transpose),
+      movement::rule::Transpose);
 }
 
 OpDef onnx_Concat(int) {
-  return define({1, OpDef::kVariadic}, movement::infer_concat, movement::concat,
-                movement::batch_concat);
+  return with_gradient(define({1, OpDef::kVariadic}, movement::infer_concat, movement::concat,
+                              movement::batch_concat),
+                       movement::rule::Concat);
 }
 
 OpDef onnx_Split(int version) {
-  return define({1, version == 2 || version == 11 ? 1 : 2}, movement::infer_split, movement::split,
-                movement::batch_split, {1, OpDef::kVariadic});
+  return with_gradient(define({1, version == 2 || version == 11 ? 1 : 2}, movement::infer_split,
+                              movement::split, movement::batch_split, {1, OpDef::kVariadic}),
+                       movement::rule::Split);
 }
 
 OpDef onnx_Slice(int version) {
-  return define({version < 10 ? 1 : 3, version < 10 ? 1 : 5}, movement::infer_slice,
-                movement::slice, movement::batch_slice);
+  return with_gradient(define({version < 10 ? 1 : 3, version < 10 ? 1 : 5}, movement::infer_slice,
+                              movement::slice, movement::batch_slice),
+                       movement::rule::Slice);
 }
 
 OpDef onnx_Tile(int) {
-  return define({2, 2}, movement::infer_tile, movement::tile, movement::batch_tile);
+  return with_gradient(define({2, 2}, movement::infer_tile, movement::tile, movement::batch_tile),
+                       movement::rule::Moved);
 }
 
 OpDef onnx_Trilu(int) {
-  return define({1, 2}, movement::infer_trilu, movement::trilu, movement::batch_trilu);
+  return with_gradient(
+      define({1, 2}, movement::infer_trilu, movement::trilu, movement::batch_trilu),
+      movement::rule::Trilu);
 }
 
 OpDef onnx_Pad(int version) {
-  return define({version < 11 ? 1 : 2, version < 11   ? 1
-                                       : version < 18 ? 3
-                                                      : 4},
-                movement::infer_pad, movement::pad, movement::batch_pad);
+  return with_gradient(define({version < 11 ? 1 : 2, version < 11   ? 1
+                                                     : version < 18 ? 3
+                                                                    : 4},
+                              movement::infer_pad, movement::pad, movement::batch_pad),
+                       movement::rule::Pad);
 }
 
 }  // namespace ops

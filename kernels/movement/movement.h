@@ -13,8 +13,21 @@
 
 namespace hugot::movement {
 
-// Axes of a tensor in some order; the first `rank` entries count.
-using Permutation = std::array<int, Shape::kMaxRank>;
+// Axes of a tensor in some order.
+class Permutation {
+ public:
+  explicit Permutation(int rank) : rank_(static_cast<size_t>(rank)) {}
+  size_t size() const { return rank_; }
+  int front() const { return axes_[0]; }
+  int& operator[](size_t i) { return axes_[i]; }
+  int operator[](size_t i) const { return axes_[i]; }
+  const int* begin() const { return axes_.data(); }
+  const int* end() const { return axes_.data() + rank_; }
+
+ private:
+  size_t rank_;
+  std::array<int, Shape::kMaxRank> axes_{};
+};
 
 // `perm` of a Transpose node on a tensor of this rank; reversed axes when absent. Throws
 // kInvalidArgument when it is no permutation.
@@ -51,6 +64,12 @@ void gather_elements(KernelContext& ctx);
 void gather_nd(KernelContext& ctx);
 void scatter_elements(KernelContext& ctx);
 void scatter_nd(KernelContext& ctx);
+
+// Gradient rules: movement_gradient.cc.
+namespace rule {
+GradientRule Concat, Gather, GatherElements, GatherND, Moved, Pad, ScatterElements, ScatterND,
+    Slice, Split, Transpose, Trilu;
+}  // namespace rule
 
 }  // namespace hugot::movement
 

@@ -19,7 +19,7 @@ std::optional<Int64List> list_of(const KernelContext& ctx, std::string_view attr
 }  // namespace
 
 Permutation permutation(const Node& node, int rank) {
-  Permutation perm{};
+  Permutation perm(rank);
   if (!node.has("perm")) {
     for (int axis = 0; axis < rank; ++axis) perm[static_cast<size_t>(axis)] = rank - 1 - axis;
     return perm;
@@ -43,12 +43,12 @@ void transpose(KernelContext& ctx) {
   const Permutation perm = permutation(ctx.node(), in.rank());
   std::array<int64_t, Shape::kMaxRank> dims{};
   StridedView view;
-  const auto rank = static_cast<size_t>(in.rank());
-  for (size_t i = 0; i < rank; ++i) {
+  for (size_t i = 0; i < perm.size(); ++i) {
     dims[i] = in.shape()[perm[i]];
     view.add(dims[i], strides[static_cast<size_t>(perm[i])]);
   }
-  Tensor& out = ctx.output(0, in.dtype(), Shape(std::span<const int64_t>(dims.data(), rank)));
+  Tensor& out =
+      ctx.output(0, in.dtype(), Shape(std::span<const int64_t>(dims.data(), perm.size())));
   copy_view(in, view, out, ctx.pool());
 }
 

@@ -35,7 +35,7 @@ Batching batch_normalization(const BatchQuery& query) {
   return batch_over_axes(query, axes);
 }
 
-OpDef normalization(int max_inputs, int max_outputs, KernelFunction cpu) {
+OpDef normalization(int max_inputs, int max_outputs, KernelFunction cpu, GradientRule* gradient) {
   OpDef op;
   op.min_inputs = 2;
   op.max_inputs = max_inputs;
@@ -43,6 +43,7 @@ OpDef normalization(int max_inputs, int max_outputs, KernelFunction cpu) {
   op.infer = infer_normalization;
   op.batching = batch_normalization;
   op.cpu = cpu;
+  op.gradient = gradient;
   return op;
 }
 
@@ -66,9 +67,15 @@ Batching batch_batch_norm(const BatchQuery& query) {
 
 namespace hugot::ops {
 
-OpDef onnx_LayerNormalization(int) { return norm::normalization(3, 3, norm::layer_norm); }
-OpDef onnx_RMSNormalization(int) { return norm::normalization(2, 1, norm::rms_norm); }
-OpDef onnx_SimplifiedLayerNormalization(int) { return norm::normalization(2, 2, norm::rms_norm); }
+OpDef onnx_LayerNormalization(int) {
+  return norm::normalization(3, 3, norm::layer_norm, norm::rule::LayerNormalization);
+}
+OpDef onnx_RMSNormalization(int) {
+  return norm::normalization(2, 1, norm::rms_norm, norm::rule::RMSNormalization);
+}
+OpDef onnx_SimplifiedLayerNormalization(int) {
+  return norm::normalization(2, 2, norm::rms_norm, norm::rule::RMSNormalization);
+}
 
 OpDef onnx_BatchNormalization(int since_version) {
   OpDef op;
@@ -77,6 +84,7 @@ OpDef onnx_BatchNormalization(int since_version) {
   op.infer = norm::infer_batch_norm;
   op.batching = norm::batch_batch_norm;
   op.cpu = norm::batch_norm;
+  op.gradient = norm::rule::BatchNormalization;
   return op;
 }
 

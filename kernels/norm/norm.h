@@ -16,6 +16,11 @@ void rms_norm(KernelContext& ctx);
 // BatchNormalization over axis 1; in training mode with the statistics of the batch.
 void batch_norm(KernelContext& ctx);
 
+// Gradient rules: norm_gradient.cc. RMSNormalization serves SimplifiedLayerNormalization, too.
+namespace rule {
+GradientRule BatchNormalization, LayerNormalization, RMSNormalization;
+}  // namespace rule
+
 // The type of the saved statistics: attribute stash_type.
 DType stash_type(const Node& node);
 

@@ -95,6 +95,23 @@ void infer_product(InferContext& ctx) { infer_reduction(ctx, {nullptr, fold_prod
 void infer_max(InferContext& ctx) { infer_reduction(ctx, {repeat_same, fold_max}); }
 void infer_min(InferContext& ctx) { infer_reduction(ctx, {repeat_same, fold_min}); }
 
+void infer_sum_to(InferContext& ctx) {
+  const Fact& target = ctx.input(1);
+  ctx.output(0).dtype = ctx.input(0).dtype;
+  if (const auto dims = target.dimensions()) {
+    for (const Dim& dim : *dims) {
+      require(dim.number().value_or(0) >= 0, ErrorCode::kInvalidArgument,
+              "the target shape has the dimension ", dim.to_string());
+    }
+    ctx.output(0).shape = dims;
+  }
+  if (ctx.output(0).shape || target.rank() != 1) return;
+  const auto rank = target.shape->front().number();
+  if (rank && *rank <= Shape::kMaxRank) {
+    ctx.output(0).shape = unknown_dims(ctx, 0, static_cast<int>(*rank));
+  }
+}
+
 void infer_arg(InferContext& ctx) {
   Fact& out = ctx.output(0);
   out.dtype = DType::kInt64;
@@ -159,22 +176,26 @@ Batching batch_axis_input(const BatchQuery& query) {
 
 // `axes_input_since`: the version in which the axes became an input.
 template <class R>
-OpDef reduction(int since_version, int axes_input_since, InferFunction infer) {
+OpDef reduction(int since_version, int axes_input_since, InferFunction infer,
+                GradientRule* gradient) {
   OpDef op;
   op.min_inputs = 1;
   op.max_inputs = since_version >= axes_input_since ? 2 : 1;
   op.infer = infer;
   op.batching = batch_reduction;
   op.cpu = reduce<R>;
+  op.gradient = gradient;
   return op;
 }
 
-OpDef along_axis(int inputs, InferFunction infer, BatchingFunction batching, KernelFunction cpu) {
+OpDef along_axis(int inputs, InferFunction infer, BatchingFunction batching, KernelFunction cpu,
+                 GradientRule* gradient = nullptr) {
   OpDef op;
   op.min_inputs = op.max_inputs = inputs;
   op.infer = infer;
   op.batching = batching;
   op.cpu = cpu;
+  op.gradient = gradient;
   return op;
 }
 
@@ -185,16 +206,20 @@ namespace hugot::ops {
 
 using namespace reduce;  // NOLINT: the room's own names
 
-OpDef onnx_ReduceL1(int v) { return reduction<fn::L1>(v, 18, infer_plain); }
-OpDef onnx_ReduceL2(int v) { return reduction<fn::L2>(v, 18, infer_plain); }
-OpDef onnx_ReduceLogSum(int v) { return reduction<fn::LogSum>(v, 18, infer_plain); }
-OpDef onnx_ReduceLogSumExp(int v) { return reduction<fn::LogSumExp>(v, 18, infer_plain); }
-OpDef onnx_ReduceMax(int v) { return reduction<fn::Max>(v, 18, infer_max); }
-OpDef onnx_ReduceMean(int v) { return reduction<fn::Mean>(v, 18, infer_mean); }
-OpDef onnx_ReduceMin(int v) { return reduction<fn::Min>(v, 18, infer_min); }
-OpDef onnx_ReduceProd(int v) { return reduction<fn::Prod>(v, 18, infer_product); }
-OpDef onnx_ReduceSum(int v) { return reduction<fn::Sum>(v, 13, infer_sum); }
-OpDef onnx_ReduceSumSquare(int v) { return reduction<fn::SumSquare>(v, 18, infer_plain); }
+OpDef onnx_ReduceL1(int v) { return reduction<fn::L1>(v, 18, infer_plain, rule::L1); }
+OpDef onnx_ReduceL2(int v) { return reduction<fn::L2>(v, 18, infer_plain, rule::L2); }
+OpDef onnx_ReduceLogSum(int v) { return reduction<fn::LogSum>(v, 18, infer_plain, rule::LogSum); }
+OpDef onnx_ReduceLogSumExp(int v) {
+  return reduction<fn::LogSumExp>(v, 18, infer_plain, rule::LogSumExp);
+}
+OpDef onnx_ReduceMax(int v) { return reduction<fn::Max>(v, 18, infer_max, rule::Extreme); }
+OpDef onnx_ReduceMean(int v) { return reduction<fn::Mean>(v, 18, infer_mean, rule::Mean); }
+OpDef onnx_ReduceMin(int v) { return reduction<fn::Min>(v, 18, infer_min, rule::Extreme); }
+OpDef onnx_ReduceProd(int v) { return reduction<fn::Prod>(v, 18, infer_product, rule::Prod); }
+OpDef onnx_ReduceSum(int v) { return reduction<fn::Sum>(v, 13, infer_sum, rule::Sum); }
+OpDef onnx_ReduceSumSquare(int v) {
+  return reduction<fn::SumSquare>(v, 18, infer_plain, rule::SumSquare);
+}
 
 OpDef onnx_ArgMax(int) {
   return along_axis(1, infer_arg, batch_axis_attribute<0>, arg_extreme<true>);
@@ -202,11 +227,18 @@ OpDef onnx_ArgMax(int) {
 OpDef onnx_ArgMin(int) {
   return along_axis(1, infer_arg, batch_axis_attribute<0>, arg_extreme<false>);
 }
-OpDef onnx_CumProd(int) { return along_axis(2, infer_same_as_input, batch_axis_input, cum_prod); }
-OpDef onnx_CumSum(int) { return along_axis(2, infer_same_as_input, batch_axis_input, cum_sum); }
+OpDef onnx_CumProd(int) {
+  return along_axis(2, infer_same_as_input, batch_axis_input, cum_prod, rule::CumProd);
+}
+OpDef onnx_CumSum(int) {
+  return along_axis(2, infer_same_as_input, batch_axis_input, cum_sum, rule::CumSum);
+}
+
+OpDef hugot_SumTo(int) { return along_axis(2, infer_sum_to, nullptr, sum_to, rule::SumTo); }
 
 OpDef onnx_TopK(int since_version) {
-  OpDef op = along_axis(since_version < 10 ? 1 : 2, infer_top_k, batch_axis_attribute<-1>, top_k);
+  OpDef op = along_axis(since_version < 10 ? 1 : 2, infer_top_k, batch_axis_attribute<-1>, top_k,
+                        rule::TopK);
   op.max_outputs = 2;
   return op;
 }

@@ -32,6 +32,9 @@ std::vector<bool> reduced_axes(const Node& node, std::span<const int64_t> axes, 
 template <class R>
 void reduce(KernelContext& ctx);
 
+// hugot.SumTo(x, shape): the sum over everything that broadcasting `shape` to that of x repeats.
+void sum_to(KernelContext& ctx);
+
 template <bool kMax>
 void arg_extreme(KernelContext& ctx);
 
@@ -39,6 +42,12 @@ void cum_sum(KernelContext& ctx);
 void cum_prod(KernelContext& ctx);
 
 void top_k(KernelContext& ctx);
+
+// Gradient rules: reduce_gradient.cc.
+namespace rule {
+GradientRule CumProd, CumSum, Extreme, L1, L2, LogSum, LogSumExp, Mean, Prod, Sum, SumSquare, SumTo,
+    TopK;
+}  // namespace rule
 
 }  // namespace hugot::reduce
 

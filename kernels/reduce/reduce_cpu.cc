@@ -287,17 +287,14 @@ Shape reduced_shape(const Node& node, const Shape& shape, const std::vector<bool
   return Shape(dims);
 }
 
-}  // namespace
-
+// Reduces the axes that are marked to an output of the given shape.
 template <class R>
-void reduce(KernelContext& ctx) {
+void reduce_axes(KernelContext& ctx, const std::vector<bool>& reduced, const Shape& shape) {
   const Tensor& x = ctx.input(0);
-  const std::vector<bool> reduced = reduced_axes(ctx.node(), given_axes(ctx), x.rank());
   const Walk walk(x.shape(), reduced);
   dispatch(typename R::Elements{}, x.dtype(), [&]<class T>() {
     using State = typename R::template State<T>;
-    T* y =
-        ctx.output(0, x.dtype(), reduced_shape(ctx.node(), x.shape(), reduced)).template data<T>();
+    T* y = ctx.output(0, x.dtype(), shape).template data<T>();
     State* states = ctx.scratch_of<State>(walk.outputs);
     std::fill_n(states, walk.outputs, R::template start<T>());
     if (x.size() > 0) {
@@ -316,6 +313,31 @@ void reduce(KernelContext& ctx) {
       y[i] = convert<T>(R::template finish<T>(states[i], walk.count));
     }
   });
+}
+
+}  // namespace
+
+template <class R>
+void reduce(KernelContext& ctx) {
+  const Shape& shape = ctx.input(0).shape();
+  const std::vector<bool> reduced = reduced_axes(ctx.node(), given_axes(ctx), shape.rank());
+  reduce_axes<R>(ctx, reduced, reduced_shape(ctx.node(), shape, reduced));
+}
+
+void sum_to(KernelContext& ctx) {
+  const Shape& shape = ctx.input(0).shape();
+  require(ctx.input(1).dtype() == DType::kInt64 && ctx.input(1).rank() == 1 &&
+              ctx.input(1).size() <= Shape::kMaxRank,
+          ErrorCode::kInvalidArgument, "the target shape is ", describe(ctx.input(1)));
+  const Shape target(ctx.input(1).values<int64_t>());
+  require(broadcast(target, shape) == shape, ErrorCode::kInvalidArgument, "a sum of ",
+          describe(ctx.input(0)), " cannot have the shape ", target.to_string());
+  const int added = shape.rank() - target.rank();
+  std::vector<bool> reduced(static_cast<size_t>(shape.rank()));
+  for (int i = 0; i < shape.rank(); ++i) {
+    reduced[static_cast<size_t>(i)] = i < added || target[i - added] != shape[i];
+  }
+  reduce_axes<fn::Sum>(ctx, reduced, target);
 }
 
 template void reduce<fn::L1>(KernelContext&);

@@ -132,6 +132,27 @@ TEST_CASE("reductions over every kind of axes") {
   }
 }
 
+TEST_CASE("SumTo undoes broadcasting") {
+  const Tensor x = floats({2, 3}, {1, 2, 3, 4, 5, 6});
+  const auto to = [&](const Tensor& shape, const Tensor& expected) {
+    return Case{.name = "shape",
+                .op_type = "SumTo",
+                .inputs = {x, shape},
+                .expected = {expected},
+                .domain = "hugot"};
+  };
+  run_cases({to(axes({}), floats({}, {21})), to(axes({3}), floats({3}, {5, 7, 9})),
+             to(axes({2, 1}), floats({2, 1}, {6, 15})), to(axes({1, 3}), floats({1, 3}, {5, 7, 9})),
+             to(axes({2, 3}), x), to(axes({1, 1}), floats({1, 1}, {21}))});
+  for (const Tensor& shape : {axes({2}), axes({4, 3}), axes({1, 2, 3}), axes({2, -1}), axes({0})}) {
+    run_cases({{.name = "misfit",
+                .op_type = "SumTo",
+                .inputs = {x, shape},
+                .domain = "hugot",
+                .error = ErrorCode::kInvalidArgument}});
+  }
+}
+
 TEST_CASE("reductions of nothing, of one element each, and errors") {
   const Tensor none = floats({2, 0}, {});
   const Tensor last = axes({1});

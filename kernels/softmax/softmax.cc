@@ -22,12 +22,13 @@ Batching batching(const BatchQuery& query) {
   return batch_over_axes(query, axes);
 }
 
-OpDef define(KernelFunction cpu) {
+OpDef define(KernelFunction cpu, GradientRule* gradient = nullptr) {
   OpDef op;
   op.min_inputs = op.max_inputs = 1;
   op.infer = infer_same_as_input;
   op.batching = batching;
   op.cpu = cpu;
+  op.gradient = gradient;
   return op;
 }
 
@@ -37,7 +38,11 @@ OpDef define(KernelFunction cpu) {
 namespace hugot::ops {
 
 OpDef onnx_Hardmax(int) { return softmax::define(softmax::kernel<softmax::Kind::kHardmax>); }
-OpDef onnx_LogSoftmax(int) { return softmax::define(softmax::kernel<softmax::Kind::kLogSoftmax>); }
-OpDef onnx_Softmax(int) { return softmax::define(softmax::kernel<softmax::Kind::kSoftmax>); }
+OpDef onnx_LogSoftmax(int) {
+  return softmax::define(softmax::kernel<softmax::Kind::kLogSoftmax>, softmax::rule::LogSoftmax);
+}
+OpDef onnx_Softmax(int) {
+  return softmax::define(softmax::kernel<softmax::Kind::kSoftmax>, softmax::rule::Softmax);
+}
 
 }  // namespace hugot::ops

@@ -20,6 +20,11 @@ inline int64_t axis_of(const Node& node) {
 template <Kind kKind>
 void kernel(KernelContext& ctx);
 
+// Gradient rules: softmax_gradient.cc.
+namespace rule {
+GradientRule LogSoftmax, Softmax;
+}  // namespace rule
+
 }  // namespace hugot::softmax
 
 #endif  // HUGOT_KERNELS_SOFTMAX_SOFTMAX_H_

@@ -301,6 +301,7 @@ Batching batch_expand(const BatchQuery& query) {
 OpDef define_view(Arity inputs, InferFunction infer, KernelFunction cpu, Arity outputs = {}) {
   OpDef op = define(inputs, infer, cpu, batch_view, outputs);
   op.aliases = true;
+  op.gradient = rule::View;
   return op;
 }
 
@@ -343,8 +344,9 @@ OpDef onnx_Identity(int) {
 }
 
 OpDef onnx_Dropout(int version) {
-  return views::define_view({1, version < 12 ? 1 : 3}, views::infer_dropout, views::dropout,
-                            {1, 2});
+  return with_gradient(
+      views::define_view({1, version < 12 ? 1 : 3}, views::infer_dropout, views::dropout, {1, 2}),
+      views::rule::Dropout);
 }
 
 OpDef onnx_Shape(int) { return define({1, 1}, views::infer_shape, views::shape); }
@@ -360,10 +362,14 @@ OpDef onnx_ConstantOfShape(int) {
 OpDef onnx_Range(int) { return define({3, 3}, views::infer_range, views::range); }
 
 OpDef onnx_Expand(int) {
-  return define({2, 2}, views::infer_expand, views::expand, views::batch_expand);
+  return with_gradient(define({2, 2}, views::infer_expand, views::expand, views::batch_expand),
+                       views::rule::Expand);
 }
 
-OpDef onnx_EyeLike(int) { return define({1, 1}, views::infer_eye_like, views::eye_like); }
+OpDef onnx_EyeLike(int) {
+  return with_gradient(define({1, 1}, views::infer_eye_like, views::eye_like),
+                       views::rule::EyeLike);
+}
 
 }  // namespace ops
 }  // namespace hugot

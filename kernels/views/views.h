@@ -45,6 +45,11 @@ void range(KernelContext& ctx);
 void expand(KernelContext& ctx);
 void eye_like(KernelContext& ctx);
 
+// Gradient rules: views_gradient.cc.
+namespace rule {
+GradientRule Dropout, Expand, EyeLike, View;
+}  // namespace rule
+
 }  // namespace hugot::views
 
 #endif  // HUGOT_KERNELS_VIEWS_VIEWS_H_

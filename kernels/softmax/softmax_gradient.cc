@@ -1,0 +1,27 @@
+#include <numeric>
+
+#include "graph/gradient.h"
+#include "kernels/softmax/softmax.h"
+
+namespace hugot::softmax::rule {
+namespace {
+
+using G = GradientContext;
+
+// The sum over what the node normalizes together.
+Term row_sum(G& g, const Term& x) {
+  const int64_t axis = axis_of(g.node());
+  if (g.since_version() >= kOneAxis) return sum(x, g.writer().integers({axis}));
+  const int rank = g.x().rank();
+  const int64_t first = axis < 0 ? axis + rank : axis;  // may be the rank: rows of one element
+  std::vector<int64_t> axes(static_cast<size_t>(rank - first));
+  std::iota(axes.begin(), axes.end(), first);
+  return axes.empty() ? x : sum(x, g.writer().integers(axes));
+}
+
+}  // namespace
+
+void Softmax(G& g) { g.set(0, g.y() * (g.dy() - row_sum(g, g.dy() * g.y()))); }
+void LogSoftmax(G& g) { g.set(0, g.dy() - exp(g.y()) * row_sum(g, g.dy())); }
+
+}  // namespace hugot::softmax::rule

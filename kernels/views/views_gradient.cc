@@ -1,0 +1,29 @@
+#include "graph/gradient.h"
+#include "kernels/views/views.h"
+
+namespace hugot::views::rule {
+
+using G = GradientContext;
+
+// Reshape, Flatten, Squeeze, Unsqueeze, Identity, hugot.View: the same elements.
+void View(G& g) { g.set(0, reshape_like(g.dy(), g.x())); }
+
+void Expand(G& g) { g.set(0, g.dy()); }
+
+// Only the shape of x counts.
+void EyeLike(G&) {}
+
+// In training y = x mask / (1 - ratio), with the mask that was drawn; otherwise y = x. The ratio is
+// no parameter and has no gradient.
+void Dropout(G& g) {
+  if (!g.dy()) return;
+  Term dx = g.dy();
+  if (g.x(2)) {
+    const Term ratio = g.x(1) ? cast_to(g.x(1), dx.dtype()) : Term(0.5);
+    const Term kept = dx * indicator(g.y(1), dx) / (1 - ratio);
+    dx = where(g.x(2), kept, dx);
+  }
+  g.set(0, dx);
+}
+
+}  // namespace hugot::views::rule
