@@ -1,6 +1,4 @@
 // Rewriting, exporting and loading again keep what a model computes.
-#include "onnx/upgrade.h"
-
 #include <doctest/doctest.h>
 
 #include <filesystem>
@@ -13,6 +11,7 @@
 #include "onnx/datum_reader.h"
 #include "onnx/exporter.h"
 #include "onnx/loader.h"
+#include "onnx/upgrade.h"
 
 namespace hugot {
 namespace {
