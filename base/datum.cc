@@ -7,9 +7,12 @@
 namespace hugot {
 
 Datum::Datum(Kind kind, Tensor keys, std::vector<Datum> items)
-    : kind_(kind),
-      tensor_(std::move(keys)),
-      items_(std::make_shared<const std::vector<Datum>>(std::move(items))) {}
+    : kind_(kind), tensor_(std::move(keys)) {
+  for (const Datum& item : items) depth_ = std::max(depth_, item.depth_ + 1);
+  require(depth_ <= kMaxDepth, ErrorCode::kUnsupported, "values are nested more than ", kMaxDepth,
+          " deep");
+  items_ = std::make_shared<const std::vector<Datum>>(std::move(items));
+}
 
 Datum Datum::optional(Datum value) {
   std::vector<Datum> items;

@@ -17,9 +17,12 @@ namespace hugot {
 enum class Kind : uint8_t { kTensor, kSequence, kOptional, kMap };
 
 // A value type: copies share the elements, which never change. Items of a sequence, the value of
-// an optional and the values of a map are data themselves.
+// an optional and the values of a map are data themselves, nested up to kMaxDepth deep; more throws
+// kUnsupported.
 class Datum {
  public:
+  static constexpr int kMaxDepth = 32;
+
   Datum() = default;                                    // an undefined tensor
   Datum(Tensor tensor) : tensor_(std::move(tensor)) {}  // NOLINT: the usual case
 
@@ -55,6 +58,7 @@ class Datum {
   Datum(Kind kind, Tensor keys, std::vector<Datum> items);
 
   Kind kind_ = Kind::kTensor;
+  int depth_ = 0;  // of data in data
   Tensor tensor_;  // of a map: the keys
   std::shared_ptr<const std::vector<Datum>> items_;
 };

@@ -49,6 +49,13 @@ TEST_CASE("sequences are built, changed and read") {
   CHECK(error_of([&] { run("SequenceLength", {a}); }) == ErrorCode::kInvalidArgument);
 }
 
+TEST_CASE("sequences in sequences end somewhere") {
+  Datum deep = Tensor::scalar<float>(1);
+  CHECK(error_of([&] {
+          for (int i = 0; i < 1000; ++i) deep = run("SequenceConstruct", {deep});
+        }) == ErrorCode::kUnsupported);
+}
+
 TEST_CASE("tensors are split into sequences and joined again") {
   const Tensor x = test::random_tensor(DType::kFloat32, {5, 3, 2}, -1, 1, 7);
   for (const int64_t axis : {0, 1, 2, -1}) {
