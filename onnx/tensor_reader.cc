@@ -184,9 +184,10 @@ Tensor TensorReader::read(const SparseTensorProto& proto) const {
   const Tensor values = read(proto.values());
   const Tensor indices = read(proto.indices());
   const Shape shape = shape_of(proto.dims());
+  const bool strings = values.dtype() == DType::kString;
   const int bits = dtype_bits(values.dtype());
-  require(bits >= 8, ErrorCode::kUnsupported, "sparse tensors of ", dtype_name(values.dtype()),
-          " are not supported");
+  require(strings || bits >= 8, ErrorCode::kUnsupported, "sparse tensors of ",
+          dtype_name(values.dtype()), " are not supported");
   const size_t limit =
       std::min(kMaxDenseBytes, std::max(kMinDenseBytes, values.bytes() * kMaxDenseRatio));
   require(Tensor::byte_size(values.dtype(), shape) <= limit, ErrorCode::kUnsupported,
@@ -195,11 +196,15 @@ Tensor TensorReader::read(const SparseTensorProto& proto) const {
   require(values.rank() == 1, ErrorCode::kInvalidData, "sparse values must be a list");
   Tensor out(values.dtype(), shape);
   const auto width = static_cast<size_t>(bits) / 8;
-  std::memset(out.raw(), 0, out.bytes());
+  if (!strings) std::memset(out.raw(), 0, out.bytes());
   const auto positions = sparse_positions(indices, shape, values.size());
   for (size_t i = 0; i < positions.size(); ++i) {
     require(positions[i] >= 0 && positions[i] < shape.size(), ErrorCode::kInvalidData,
             "a sparse index lies outside of the tensor");
+    if (strings) {
+      out.data<std::string>()[positions[i]] = values.data<std::string>()[i];
+      continue;
+    }
     std::memcpy(static_cast<std::byte*>(out.raw()) + static_cast<size_t>(positions[i]) * width,
                 static_cast<const std::byte*>(values.raw()) + i * width, width);
   }

@@ -14,7 +14,7 @@ namespace hugot::views {
 // and tokens stay in order when both sides have a leading token axis.
 Batching batch_view(const BatchQuery& query);
 
-// Tensor behind a Constant node's attributes. Throws kUnsupported for a sparse value.
+// Tensor behind a Constant node's attributes.
 Tensor constant_value(const Node& node);
 
 // The one element that ConstantOfShape repeats; a scalar.

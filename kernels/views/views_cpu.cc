@@ -217,7 +217,9 @@ void size(KernelContext& ctx) {
 }
 
 Tensor constant_value(const Node& node) {
-  if (node.has("value")) return node.at<Tensor>("value");
+  for (const char* name : {"value", "sparse_value"}) {  // sparse tensors are made dense on import
+    if (node.has(name)) return node.at<Tensor>(name);
+  }
   if (node.has("value_float")) return Tensor::scalar(node.at<float>("value_float"));
   if (node.has("value_int")) return Tensor::scalar(node.at<int64_t>("value_int"));
   if (node.has("value_string")) return Tensor::scalar(node.at<std::string>("value_string"));
@@ -227,8 +229,6 @@ Tensor constant_value(const Node& node) {
   if (node.has("value_floats")) return list(node.at<std::vector<float>>("value_floats"));
   if (node.has("value_ints")) return list(node.at<std::vector<int64_t>>("value_ints"));
   if (node.has("value_strings")) return list(node.at<std::vector<std::string>>("value_strings"));
-  require(!node.has("sparse_value"), ErrorCode::kUnsupported,
-          "attribute sparse_value of Constant is not supported");
   fail(ErrorCode::kInvalidData, "a Constant needs one of the value attributes");
 }
 

@@ -241,22 +241,36 @@ def scans():
 
 
 def sparse():
-    values = helper.make_tensor("weight", onnx.TensorProto.FLOAT, [3], [1.5, -2, 4])
-    indices = helper.make_tensor("indices", onnx.TensorProto.INT64, [3], [0, 5, 11])
+    """As initializer and in Constant nodes, with one index per value and with one per axis."""
+    def tensor(name, dtype, values, indices, shape):
+        lists = np.array(indices, np.int64)
+        return helper.make_sparse_tensor(
+            helper.make_tensor(name, dtype, [len(values)], values),
+            helper.make_tensor("", onnx.TensorProto.INT64, lists.shape, lists.ravel()), shape)
+
+    weight = tensor("weight", onnx.TensorProto.FLOAT, [1.5, -2, 4], [0, 5, 11], [4, 3])
+    shift = tensor("", onnx.TensorProto.FLOAT, [10, 20], [[0, 1], [1, 2]], [2, 3])
+    words = tensor("", onnx.TensorProto.STRING, [b"a", b"b"], [1, 2], [2, 2])
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "weight"], ["y"])], "sparse",
-        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 4])],
-        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 3])],
-        sparse_initializer=[helper.make_sparse_tensor(values, indices, [4, 3])])
+        [helper.make_node("MatMul", ["x", "weight"], ["t"]),
+         helper.make_node("Constant", [], ["shift"], sparse_value=shift),
+         helper.make_node("Constant", [], ["words"], sparse_value=words),
+         helper.make_node("Add", ["t", "shift"], ["y"])], "sparse",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2, 4])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [2, 3]),
+         helper.make_tensor_value_info("words", onnx.TensorProto.STRING, [2, 2])],
+        sparse_initializer=[weight])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    folder = OUT / "sparse_initializer"
+    dense = np.zeros((4, 3), np.float32)
+    dense.flat[[0, 5, 11]] = [1.5, -2, 4]
     x = floats(2, 4)
-    dense = np.zeros(12, np.float32)
-    dense[[0, 5, 11]] = [1.5, -2, 4]
+    y = x @ dense + np.array([[0, 10, 0], [0, 0, 20]], np.float32)
+    folder = OUT / "sparse"
     (folder / "test_data_set_0").mkdir(parents=True)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    for kind, array in (("input", x), ("output", x @ dense.reshape(4, 3))):
-        (folder / "test_data_set_0" / f"{kind}_0.pb").write_bytes(
+    for name, array in (("input_0", x), ("output_0", y),
+                        ("output_1", np.array([["", "a"], ["b", ""]], object))):
+        (folder / "test_data_set_0" / f"{name}.pb").write_bytes(
             numpy_helper.from_array(array).SerializeToString())
 
 
