@@ -20,6 +20,8 @@
 
 namespace hugot {
 
+class Stream;  // graph/exec/device.h
+
 // ---------------------------------------------------------------------------------------------
 // Type and shape inference
 
@@ -143,6 +145,11 @@ class KernelContext {
   virtual ThreadPool* pool() const = 0;
   // Long-running kernels (loops) ask it now and then.
   virtual std::stop_token stop() const { return {}; }
+  // For a kernel of a device: where it queues its work. Inputs, outputs and scratch are memory of
+  // that device then, which the host must not touch. Null for a kernel of the host.
+  virtual Stream* stream() const { return nullptr; }
+  // Input i in host memory, for operands that say what to do (axes, shapes). Waits for the device.
+  virtual const Tensor& host_input(int i) { return input(i); }
   // What OpDef::prepare returned, or null.
   virtual const Prepared* prepared() const = 0;
   // Boundaries of the instances on the joined token axis (n + 1 ascending numbers from 0), when the
@@ -187,6 +194,8 @@ struct OpDef {
   BatchingFunction batching = nullptr;  // null: kLoop
   PrepareFunction prepare = nullptr;
   KernelFunction cpu = nullptr;
+  // Throws kUnsupported, before it asks for outputs, for operands that only `cpu` can take.
+  KernelFunction cuda = nullptr;
   GradientRule* gradient = nullptr;  // null: not differentiable, or not yet
   bool deterministic = true;         // equal inputs give equal outputs; false for random operators
   bool aliases = false;              // output 0 may be input 0's memory (views)

@@ -25,6 +25,16 @@ class BroadcastPlan {
   // Step of operand i along a run: 1 (contiguous) or 0 (one element for the whole run).
   int64_t step(int i) const { return inner_steps_[static_cast<size_t>(i)]; }
 
+  // The merged axes, outermost first; the last one is the run. What a device kernel counts with.
+  int axes() const { return outer_rank_ + 1; }
+  int64_t dim(int axis) const {
+    return axis == outer_rank_ ? run_ : dims_[static_cast<size_t>(axis)];
+  }
+  int64_t step(int axis, int i) const {
+    return axis == outer_rank_ ? step(i)
+                               : steps_[static_cast<size_t>(axis)][static_cast<size_t>(i)];
+  }
+
   // The longest run.
   int64_t run_length() const { return run_; }
 

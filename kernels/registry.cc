@@ -1,5 +1,8 @@
 #include "kernels/registry.h"
 
+#include <algorithm>
+
+#include "kernels/cuda/cuda.h"
 #include "kernels/ops.h"
 
 namespace hugot {
@@ -32,14 +35,21 @@ std::vector<Line> lines() {
 
 }  // namespace
 
-OpRegistry builtin_ops() {
+OpRegistry builtin_ops() { return builtin_ops(cuda::built_in_kernels()); }
+
+OpRegistry builtin_ops(std::span<const DeviceKernel> device_kernels) {
   OpRegistry registry;
   for (const Line& line : lines()) {
+    const auto kernel = std::find_if(
+        device_kernels.begin(), device_kernels.end(), [&](const DeviceKernel& candidate) {
+          return candidate.domain == line.entry.domain && candidate.name == line.entry.name;
+        });
     for (const int version : line.entry.since_versions) {
       OpDef definition = line.define(version);
       definition.name = line.entry.name;
       definition.domain = line.entry.domain;
       definition.since_version = version;
+      if (kernel != device_kernels.end()) definition.cuda = kernel->run;
       registry.add(definition);
     }
   }

@@ -2,6 +2,7 @@
 #ifndef HUGOT_KERNELS_REGISTRY_H_
 #define HUGOT_KERNELS_REGISTRY_H_
 
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -9,8 +10,17 @@
 
 namespace hugot {
 
-// A new registry with every line of op_list.def.
+// The CUDA kernel of an operator, for all its versions.
+struct DeviceKernel {
+  std::string_view domain;
+  std::string_view name;
+  KernelFunction run;
+};
+
+// A new registry with every line of op_list.def, and the device kernels that this build has.
 OpRegistry builtin_ops();
+// The same with given device kernels.
+OpRegistry builtin_ops(std::span<const DeviceKernel> device_kernels);
 
 // One line of op_list.def.
 struct ManifestEntry {

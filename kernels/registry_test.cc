@@ -6,10 +6,12 @@
 #include <set>
 #include <utility>
 
+#include "kernels/cuda/kernels.h"
+
 namespace hugot {
 
 TEST_CASE("the manifest and the definitions agree") {
-  const OpRegistry registry = builtin_ops();
+  const OpRegistry registry = builtin_ops(cuda::kernel_table());
   size_t versions = 0;
   for (const ManifestEntry& line : manifest()) {
     CAPTURE(line.name);
@@ -22,6 +24,7 @@ TEST_CASE("the manifest and the definitions agree") {
       CHECK(op->since_version == version);
       CHECK((op->cpu != nullptr) == line.cpu);
       CHECK((op->gradient != nullptr) == line.gradient);
+      CHECK((op->cuda != nullptr) == line.cuda);
       CHECK((op->infer != nullptr));
       CHECK(op->min_inputs <= op->max_inputs);
       CHECK(op->min_outputs <= op->max_outputs);

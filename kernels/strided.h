@@ -58,6 +58,9 @@ class Odometer {
     dims_[rank_] = dim;
     strides_[rank_++] = stride;
   }
+  size_t rank() const { return rank_; }
+  int64_t dim(size_t axis) const { return dims_[axis]; }
+  int64_t stride(size_t axis) const { return strides_[axis]; }
   int64_t offset() const { return offset_; }
   // Goes to the index with this row-major number. REQUIRES: no dimension is 0.
   void seek(int64_t number);

@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "graph/exec/state_pool.h"
-#include "graph/passes/passes.h"
 
 namespace hugot {
 namespace {
@@ -285,7 +284,7 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
       [&]() -> std::shared_ptr<const Encoder> {
         const int output = find_output(model.graph, options.output);
         std::vector<RaggedInput> inputs = describe_inputs(model.graph, options);
-        PassContext context{ops};
+        PassContext context{ops, {}, options.observer};
         std::string why_not;
         try {
           // The graph is given away, so that weights can be released as soon as they are packed.

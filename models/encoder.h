@@ -16,6 +16,7 @@
 #include "graph/exec/executor.h"
 #include "graph/exec/ragged.h"
 #include "graph/op.h"
+#include "graph/passes/passes.h"
 #include "onnx/loader.h"
 
 namespace hugot {
@@ -32,8 +33,9 @@ using EncoderSink =
     std::function<void(size_t text, const float* data, int64_t rows, int64_t width)>;
 
 struct EncoderOptions {
-  std::string output;              // name of the graph output; empty: the first one
+  std::string output = {};         // name of the graph output; empty: the first one
   bool may_have_type_ids = false;  // false: token types are 0 for every text that will ever come
+  PassObserver observer = {};      // sees the graph after every pass
   int64_t first_position = 0;      // what the graph's position_ids begin with, if it has that input
 };
 

@@ -364,18 +364,227 @@ class Graphs(unittest.TestCase):
         self.assertEqual((code, out), (2, b"0 passed, 0 failed\n"))
         self.assertEqual(hugot("onnx-test", WORK / "none")[0], 2)
 
-    def test_inspect(self):
-        dot = WORK / "graph.dot"
-        code, out, _ = hugot("inspect", "--model", MODEL, "--dump", "--dot", dot)
-        self.assertEqual(code, 0)
-        for part in ("input_ids", "last_hidden_state", "LayerNormalization", "ragged mode: yes"):
-            self.assertIn(part, out.decode())
-        self.assertTrue(dot.read_text().startswith("digraph"))
-
     def test_convert_refuses_what_is_there(self):
         code, _, err = hugot("convert", ROOT / "tests/data/tiny-bert", MODEL)
         self.assertEqual(code, 2)
         self.assertIn("--force", err)
+
+
+def message(number, content):
+    """A field of a protobuf message: bytes, text, a message, or a small number."""
+    if isinstance(content, int):
+        return bytes([number << 3, content])
+    data = content.encode() if isinstance(content, str) else content
+    length, rest = b"", len(data)
+    while rest > 127:
+        length, rest = length + bytes([rest & 127 | 128]), rest >> 7
+    return bytes([number << 3 | 2]) + length + bytes([rest]) + data
+
+
+def parse_dot(text):
+    """Nodes, edges and clusters of a Graphviz file; raises for what is no such file."""
+    token = re.compile(r'\s*("(?:[^"\\]|\\.)*"|->|[\w.]+|[{}\[\]=,;])', re.S)
+    tokens, at = [], 0
+    while text[at:].strip():
+        match = token.match(text, at)
+        if match is None:
+            raise ValueError(f"no token at {text[at:at + 40]!r}")
+        tokens.append(match.group(1))
+        at = match.end()
+    nodes, edges, clusters = {}, [], {}
+    tokens.reverse()
+
+    def expect(*wanted):
+        got = tokens.pop()
+        if wanted and got not in wanted:
+            raise ValueError(f"expected {wanted}, got {got!r}")
+        return got
+
+    def name():
+        got = expect()
+        if not re.fullmatch(r'"(.*)"|\w+', got, re.S):
+            raise ValueError(f"no name: {got!r}")
+        return got
+
+    def attributes():
+        result = {}
+        if tokens[-1] == "[":
+            expect("[")
+            while tokens[-1] != "]":
+                key = name()
+                expect("=")
+                result[key] = expect().strip('"')
+                if tokens[-1] == ",":
+                    expect(",")
+            expect("]")
+        return result
+
+    def body(cluster):
+        expect("{")
+        while tokens[-1] != "}":
+            if tokens[-1] == "subgraph":
+                expect("subgraph")
+                inner = name()
+                if inner in clusters:
+                    raise ValueError(f"two clusters {inner}")
+                clusters[inner] = {}
+                body(inner)
+                continue
+            first = name()
+            if tokens[-1] == "=":
+                expect("=")
+                if cluster:
+                    clusters[cluster][first] = expect().strip('"')
+                else:
+                    expect()
+            elif tokens[-1] == "->":
+                expect("->")
+                second = name()
+                edges.append((first, second, attributes()))
+            elif first in nodes:
+                raise ValueError(f"two nodes {first}")
+            else:
+                found = attributes()
+                if first not in ("node", "edge"):
+                    nodes[first] = found
+            expect(";")
+        expect("}")
+
+    expect("digraph")
+    name()
+    body(None)
+    if tokens:
+        raise ValueError("text behind the graph")
+    for first, second, _ in edges:
+        if first not in nodes or second not in nodes:
+            raise ValueError(f"an edge from {first} to {second}")
+    return nodes, edges, clusters
+
+
+class Inspect(unittest.TestCase):
+    CONTROL = ROOT / "tests/data/onnx/control.onnx"
+
+    def inspect(self, *args, model=None):
+        code, out, err = hugot("inspect", "--model", model or MODEL, *args)
+        self.assertEqual((code, err), (0, ""))
+        return out.decode()
+
+    def test_default(self):
+        text = self.inspect()
+        for part in ("producer: ", "opsets: ai.onnx ", "input_ids", "last_hidden_state",
+                     "largest parameters:", "exact mode: yes", "ragged mode: yes", "fusions: ",
+                     "batching rules: ", "memory for batch_size=64, sequence_length=64:",
+                     "memory for 64 texts of 64 tokens at once:",
+                     "these dimensions do not fit"):  # the fixture has 40 positions
+            self.assertIn(part, text)
+        self.assertRegex(text, r"parameters: \d+ in \d+ tensors, [\d.]+ kB")
+        self.assertRegex(text, r"float32 +\d+ +elements in +\d+ +tensors")
+        self.assertRegex(text, r"operators: \d+ kinds in (\d+) nodes, \1 of them can run here")
+        self.assertRegex(text, r"nodes +operator +version +cpu +cuda +gradient\n")
+        self.assertRegex(text, r"\n +\d+ +MatMul +13 +yes +yes +-\n")
+        self.assertRegex(text, r"values: \d+; shapes: \d+ known, \d+ symbolic, 0 unknown")
+        self.assertLess(text.count("\n"), 60)
+        self.assertEqual(text, self.inspect())
+
+    def test_dims(self):
+        def activations(*args):
+            text = self.inspect(*args)
+            return [int(float(number) * {"kB": 1000, "MB": 1000000}[unit]) for number, unit in
+                    re.findall(r"slots, ([\d.]+) (kB|MB);", text)]
+        small = activations("--dims", "batch_size=8,sequence_length=16")
+        large = activations("--dims", "sequence_length=16,batch_size=800")
+        self.assertEqual(len(small), 2)
+        for a, b in zip(small, large):
+            self.assertAlmostEqual(b / a, 100, delta=5)
+        self.assertIn("memory for batch_size=64, sequence_length=7:",
+                      self.inspect("--dims", "sequence_length=7"))
+        for dims, part in (("rows=3", "'batch_size' or 'sequence_length'"), ("batch", "NAME=NUMBER"),
+                           ("batch=x", "'x'"), ("batch=-1", "'-1'"),
+                           ("batch=99999999999999999999", "no dimension"), (",", "NAME=NUMBER")):
+            code, out, err = hugot("inspect", "--model", MODEL, "--dims", dims)
+            self.assertEqual((code, out), (2, b""), dims)
+            self.assertIn(part, err)
+        huge = self.inspect("--dims", "batch_size=1099511627776,sequence_length=39")
+        self.assertIn("values of unknown size are not counted", huge)
+
+    def test_nodes(self):
+        self.assertNotIn("\nnodes:\n", self.inspect())
+        listed = self.inspect("--nodes").split("\nnodes:\n")[1].splitlines()
+        count = int(re.search(r"ragged mode: yes, (\d+) nodes", self.inspect()).group(1))
+        self.assertEqual(len(listed), count)
+        self.assertTrue(all(re.match(r"  (packed|rows|segments|loop|by length|shared) ", line)
+                            for line in listed))
+        self.assertIn("\nnodes:\n", self.inspect("--nodes", model=self.CONTROL))
+
+    def test_passes(self):
+        text = self.inspect("--passes")
+        passes = re.findall(r"^== pass (\d+), (\w+): (.*)$", text, re.M)
+        self.assertEqual([int(number) for number, _, _ in passes], list(range(1, len(passes) + 1)))
+        names = [name for _, name, _ in passes]
+        self.assertEqual(names[0], "specialize")
+        for name in ("fold_constants", "simplify", "eliminate_common", "fuse_layer_norm",
+                     "fuse_gelu", "fuse_attention", "fuse_linear", "detach_known"):
+            self.assertIn(name, names)
+        for _, name, what in passes[1:]:
+            self.assertRegex(what, r"^(no changes|\d+ changes, \d+ nodes, verified)$")
+        changed = [what for _, _, what in passes if what != "no changes"]
+        self.assertEqual(text.count("\ninput input_ids: "), len(changed))
+        self.assertIn("== pass 1, fold_constants", self.inspect("--passes", model=self.CONTROL))
+
+    def test_dump(self):
+        text = self.inspect("--dump")
+        self.assertIn("\ninput input_ids: int64[1,S]\n", text)
+        self.assertIn(" = LayerNormalization(", text)
+        self.assertTrue(text.endswith("\noutput last_hidden_state\n"))
+
+    def picture(self, model=None):
+        file = WORK / "graph.dot"
+        self.inspect("--dot", file, model=model)
+        text = file.read_text()
+        if shutil.which("dot"):
+            subprocess.run(["dot", "-Tsvg", "-o", WORK / "graph.svg", file], check=True, timeout=60)
+        return parse_dot(text)
+
+    def test_picture(self):
+        nodes, edges, _ = self.picture()
+        labels = [node.get("label", "") for node in nodes.values()]
+        self.assertTrue(any(label.startswith("input_ids ") for label in labels))
+        self.assertIn("last_hidden_state", labels)
+        self.assertGreater(labels.count("LayerNormalization"), 2)
+        self.assertTrue(all("fillcolor" in node for node in nodes.values()
+                            if node.get("shape") != "ellipse"))
+        self.assertTrue(all("[" in edge["label"] for _, _, edge in edges))
+        code, _, err = hugot("inspect", "--model", MODEL, "--dot", WORK / "no/such/folder.dot")
+        self.assertEqual(code, 2)
+        self.assertIn("folder.dot", err)
+
+    def test_picture_of_subgraphs(self):
+        nodes, edges, clusters = self.picture(self.CONTROL)
+        titles = [cluster["label"] for cluster in clusters.values()]
+        self.assertEqual(titles.count("then_branch"), 2)
+        self.assertEqual(titles.count("else_branch"), 2)
+        heads = [edge["lhead"] for _, _, edge in edges if "lhead" in edge]
+        self.assertEqual(sorted(heads), sorted(clusters))
+        self.assertRegex(self.inspect(model=self.CONTROL),
+                         r"subgraphs: 4 with \d+ of the nodes, nested up to 2 deep")
+
+    def test_operators_that_are_missing_and_odd_names(self):
+        def node(kind, name, source, target):
+            return message(1, message(1, source) + message(2, target) + message(3, name) +
+                           message(4, kind))
+        graph = (node("Relu", '/a/b/x"\\', "x", "y") + node("Relu", "/a/b/c/r", "y", "u") +
+                 node("NoSuch", "/a/d/\n", "u", "z") + message(2, "odd") +
+                 message(11, message(1, "x")) + message(12, message(1, "z")))
+        model = WORK / "odd.onnx"
+        model.write_bytes(message(1, 8) + message(7, graph) + message(8, message(2, 17)))
+        text = self.inspect(model=model)
+        self.assertIn("operators: 2 kinds in 3 nodes, 2 of them can run here", text)
+        self.assertRegex(text, r"cuda  gradient\n +1  NoSuch +opset 17 .*NOT IMPLEMENTED\n")
+        self.assertIn("exact mode: no: ", text)
+        self.assertRegex(text, r"shapes: 0 known, 0 symbolic, 3 unknown\n  without shape: 'y' \(Relu\)")
+        nodes, _, clusters = self.picture(model)
+        self.assertIn("NoSuch", [n.get("label") for n in nodes.values()])
+        self.assertEqual(sorted(c["label"] for c in clusters.values()), ["a", "b", "c", "d"])
 
 
 def main():

@@ -6,9 +6,12 @@
 #include <cmath>
 
 #include "base/thread_pool.h"
+#include "graph/exec/executor.h"
 #include "graph/op.h"
 #include "kernels/convert.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cuda/emulated_device.h"
+#include "kernels/cuda/kernels.h"
 #include "kernels/dispatch.h"
 #include "kernels/registry.h"
 #include "tests/gradient_check.h"
@@ -17,7 +20,7 @@ namespace hugot::test {
 namespace {
 
 const OpRegistry& registry() {
-  static const OpRegistry ops = builtin_ops();
+  static const OpRegistry ops = builtin_ops(cuda::kernel_table());
   return ops;
 }
 
@@ -51,6 +54,28 @@ std::vector<Tensor> run(const Case& test, const std::vector<Tensor>& inputs,
   for (size_t i = 0; i < output_count(test); ++i) node.outputs.push_back(static_cast<ValueId>(i));
   const std::vector<const Tensor*> arguments = pointers(inputs);
   return evaluate(node, arguments, pool);
+}
+
+// The node as a graph of its own that runs on a device.
+std::vector<Tensor> run_on_device(const Case& test, const std::shared_ptr<Device>& device) {
+  Graph graph;
+  Node node = node_of(test);
+  std::vector<Tensor> inputs;
+  for (const Tensor& input : test.inputs) {
+    if (!input.defined()) {
+      node.inputs.push_back(kNoValue);
+      continue;
+    }
+    const Dims dims(input.shape().begin(), input.shape().end());
+    node.inputs.push_back(graph.add_input("input", Fact::of(input.dtype(), dims)));
+    inputs.push_back(input);
+  }
+  for (size_t i = 0; i < output_count(test); ++i) {
+    node.outputs.push_back(graph.add_value("output"));
+    graph.outputs.push_back(node.outputs.back());
+  }
+  graph.add_node(std::move(node));
+  return Executor(Plan::compile(std::move(graph), device)).run(inputs);
 }
 
 std::vector<Tensor> oracle(const Case& test) {
@@ -178,10 +203,11 @@ void check_outputs(const Case& test, const std::vector<Tensor>& actual,
   }
 }
 
-void check_error(const Case& test) {
+template <class Run>
+void check_error(const Case& test, const Run& run_case) {
   bool failed = false;
   try {
-    run(test, test.inputs);
+    run_case();
   } catch (const Error& error) {
     failed = true;
     CHECK_MESSAGE(error.code() == *test.error, error.what());
@@ -189,9 +215,25 @@ void check_error(const Case& test) {
   CHECK(failed);
 }
 
+// The device kernel, on the emulated device with its threads in two orders.
+void check_device(const Case& test, const std::vector<Tensor>& expected) {
+  static const std::shared_ptr<Device> ascending = cuda::emulated_device();
+  static const std::shared_ptr<Device> shuffled = cuda::emulated_device({.thread_order = 1});
+  if (node_of(test).op->cuda == nullptr) return;
+  INFO("on the emulated device");
+  if (test.error) return check_error(test, [&] { run_on_device(test, ascending); });
+  const std::vector<Tensor> actual = run_on_device(test, ascending);
+  check_outputs(test, actual, expected);
+  const std::vector<Tensor> again = run_on_device(test, shuffled);
+  for (size_t i = 0; i < actual.size(); ++i) CHECK(identical(actual[i], again[i]));
+}
+
 void run_case(const Case& test) {
   INFO("case: ", test.op_type, " ", test.name);
-  if (test.error) return check_error(test);
+  if (test.error) {
+    check_error(test, [&] { run(test, test.inputs); });
+    return check_device(test, {});
+  }
   try {
     const std::vector<Tensor> expected = test.expected.empty() ? oracle(test) : test.expected;
     ThreadPool pool(2);
@@ -211,6 +253,7 @@ void run_case(const Case& test) {
       check_inference(test, knowledge, actual);
     }
     check_gradients(test);
+    check_device(test, expected);
   } catch (const Error& error) {
     FAIL_CHECK(std::string(error.what()));
   }

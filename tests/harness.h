@@ -45,8 +45,9 @@ Case in_float64(Case test);
 // For every case: runs it under every instruction set of this machine and compares with what is
 // expected; requires the same bits from two threads as from one; and requires everything that
 // inference says (of constant operands, of fixed and symbolic shapes, of symbolic and uniform
-// elements) to be true of the result; and checks the gradient rule (gradient_check.h). Failures are
-// doctest checks that name the case.
+// elements) to be true of the result; and checks the gradient rule (gradient_check.h). An operator
+// with a CUDA kernel runs on the emulated device as well. Failures are doctest checks that name the
+// case.
 void run_cases(std::span<const Case> cases);
 void run_cases(std::initializer_list<Case> cases);
 

@@ -91,7 +91,7 @@ def check_includes(name, text):
         if target is not None and target not in allowed(layer):
             bad.append(include)
         room, other = room_of(name), room_of(include)
-        if room and other and other not in (room, "cpu"):
+        if room and other and other not in (room, "cpu", "cuda"):
             bad.append(f"{include} (another room)")
         if target is None and not include.endswith((".inc", ".pb.h")) and not (ROOT / include).exists():
             bad.append(f"{include} (not written from the root)")
@@ -162,7 +162,7 @@ def main():
     names = [name for name in tracked_files()
              if Path(name).suffix in TEXT_ENDINGS or name.endswith("meson.build")]
     texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
-    sources = [name for name in names if Path(name).suffix in SOURCE_ENDINGS - {".def", ".cu"}]
+    sources = [name for name in names if Path(name).suffix in SOURCE_ENDINGS - {".def"}]
     for name, text in texts.items():
         check_text(name, text)
     for name in sources:

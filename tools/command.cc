@@ -3,6 +3,7 @@
 #include <cctype>
 
 #include "base/error.h"
+#include "kernels/cuda/cuda.h"
 
 namespace hugot::tools {
 
@@ -22,9 +23,16 @@ std::string both_spellings(std::string_view names) {
 void require_cpu(const std::string& device) {
   if (device == "cpu") return;
   if (device.starts_with("cuda")) {
-    fail(ErrorCode::kUnsupported, "--device ", device, ": this build runs on the CPU only");
+    fail(ErrorCode::kUnsupported, "--device ", device, ": pipelines run on the CPU only so far");
   }
   fail(ErrorCode::kInvalidArgument, "--device ", device, ": expected cpu or cuda:N");
+}
+
+std::shared_ptr<Device> open_device(const std::string& device) {
+  if (device == "cpu") return nullptr;
+  require(device.starts_with("cuda"), ErrorCode::kInvalidArgument, "--device ", device,
+          ": expected cpu or cuda:N");
+  return cuda::open_device(device);
 }
 
 void require_file(const std::filesystem::path& file) {

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "graph/exec/device.h"
 #include "graph/graph.h"
 #include "graph/op.h"
 
@@ -52,6 +53,10 @@ std::string both_spellings(std::string_view names);
 
 // Throws kUnsupported unless `device` is "cpu".
 void require_cpu(const std::string& device);
+
+// The device of --device; null for "cpu". Throws kInvalidArgument for what is no device's name, and
+// kUnsupported and kNotFound for a device that this build or machine does not have.
+std::shared_ptr<Device> open_device(const std::string& device);
 
 // Throws kNotFound or kInvalidArgument when `file` is no regular file.
 void require_file(const std::filesystem::path& file);

@@ -55,9 +55,9 @@ Datum take_datum(const std::string& name, const Fact& type, std::map<std::string
 }
 
 int infer(const Options& options) {
-  require_cpu(options.device);
+  const std::shared_ptr<Device> device = open_device(options.device);
   const OpRegistry ops = builtin_ops();
-  const auto plan = load_exact(options.model, ops);
+  const auto plan = load_exact(options.model, ops, device);
   std::map<std::string, Tensor> arrays_in;
   for (auto& [name, tensor] : read_npz(options.inputs)) arrays_in.emplace(name, std::move(tensor));
   const Graph& graph = plan->graph();
@@ -93,7 +93,8 @@ void add_infer(CLI::App& app, Action& action) {
   command->add_option("--inputs", options.inputs, ".npz with an array per graph input")->required();
   command->add_option("--outputs", options.outputs, ".npz to write, an array per graph output")
       ->required();
-  command->add_option("--device", options.device, "cpu")->capture_default_str();
+  command->add_option("--device", options.device, "cpu, or cuda:N in a build that has it")
+      ->capture_default_str();
   command->add_option("--threads", options.threads, "threads; 0: all processors")
       ->check(CLI::Range(0, 4096));
 }

@@ -78,8 +78,9 @@ void run_data_set(const Plan& plan, Executor& executor, const fs::path& folder, 
   }
 }
 
-void run_case(const fs::path& folder, const OpRegistry& ops, ThreadPool& pool) {
-  const auto plan = load_exact(folder / "model.onnx", ops);
+void run_case(const fs::path& folder, const OpRegistry& ops, const std::shared_ptr<Device>& device,
+              ThreadPool& pool) {
+  const auto plan = load_exact(folder / "model.onnx", ops, device);
   Executor executor(plan);
   std::vector<fs::path> sets;
   for (const auto& entry : fs::directory_iterator(folder)) {
@@ -94,7 +95,7 @@ void run_case(const fs::path& folder, const OpRegistry& ops, ThreadPool& pool) {
 }
 
 int onnx_test(const Options& options) {
-  require_cpu(options.device);
+  const std::shared_ptr<Device> device = open_device(options.device);
   require(fs::is_directory(options.root), ErrorCode::kNotFound,
           "no such directory: ", options.root);
   const OpRegistry ops = builtin_ops();
@@ -105,7 +106,7 @@ int onnx_test(const Options& options) {
     const std::string name = fs::relative(folder, options.root).generic_string();
     if (name.find(options.filter) == std::string::npos) continue;
     try {
-      run_case(folder, ops, pool);
+      run_case(folder, ops, device, pool);
       ++passed;
     } catch (const std::exception& error) {
       ++failed;
@@ -126,7 +127,8 @@ void add_onnx_test(CLI::App& app, Action& action) {
       "Run every folder below ROOT that holds model.onnx and test_data_set_*", onnx_test, command);
   command->add_option("root", options.root, "folder to search")->required();
   command->add_option("--filter", options.filter, "only cases whose path contains this text");
-  command->add_option("--device", options.device, "cpu")->capture_default_str();
+  command->add_option("--device", options.device, "cpu, or cuda:N in a build that has it")
+      ->capture_default_str();
   command->add_option("--threads", options.threads, "threads per operator; 0: all processors")
       ->capture_default_str();
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- operators: written by tools/coverage.py -->", "<!-- end of operators -->"
+CUDA_MARK = "†"
 DOMAINS = {"onnx": "ai.onnx", "ml": "ai.onnx.ml", "ms": "com.microsoft", "hugot": "hugot"}
 
 
@@ -19,12 +20,14 @@ def table():
     lines = re.findall(r"^HUGOT_OP\((\w+), (\w+), (\w+), (\w+), (\w+), (\w+), ([\d, ]+)\)", text,
                        re.M)
     rows = {}
-    for domain, name, room, _, _, gradient, _ in lines:
+    for domain, name, room, _, cuda, gradient, _ in lines:
         full = name if domain == "onnx" else f"{DOMAINS[domain]}.{name}"
-        rows.setdefault(room, []).append((full, full if gradient == "yes" else f"*{full}*"))
+        shown = full if gradient == "yes" else f"*{full}*"
+        rows.setdefault(room, []).append((full, shown + (CUDA_MARK if cuda == "yes" else "")))
     count = sum(domain == "onnx" for domain, *_ in lines)
-    out = [f"{count} operators of ai.onnx, with all versions since opset 7, on the CPU; those in italics "
-           "have no gradient rule:", "", "| family | operators |", "|---|---|"]
+    out = [f"{count} operators of ai.onnx, with all versions since opset 7, on the CPU. Those in italics have no "
+           f"gradient rule;", f"{CUDA_MARK} marks those that have a CUDA kernel, which so far runs emulated only:",
+           "", "| family | operators |", "|---|---|"]
     out += [f"| {room} | {', '.join(shown for _, shown in sorted(names))} |"
             for room, names in rows.items()]
     return "\n".join(out)

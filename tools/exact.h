@@ -12,16 +12,18 @@
 
 namespace hugot::tools {
 
-// The graph of `file` ready to run, rewritten only where every bit stays. `ops` must outlive it.
+// The graph of `file` ready to run, rewritten only where every bit stays, on `device` where that is
+// not null. `ops` must outlive it.
 inline std::shared_ptr<const Plan> load_exact(const std::filesystem::path& file,
-                                              const OpRegistry& ops) {
+                                              const OpRegistry& ops,
+                                              const std::shared_ptr<Device>& device) {
   LoadedModel model = load_model(file, ops);
   return with_context([&] { return file.string(); },
                       [&] {
                         Graph graph = std::move(model.graph);
                         PassContext context{ops};
                         optimize_exact(graph, context);
-                        return Plan::compile(std::move(graph));
+                        return Plan::compile(std::move(graph), device);
                       });
 }
 

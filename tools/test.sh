@@ -160,10 +160,18 @@ if [ "$QUICK" != --quick ]; then
   accept minimal- "$ROOT/build-minimal/hugot" "" minilm
 
   compiles build-sanitizers build_in "$ROOT/build-sanitizers" -- -Dbuildtype=plain \
-    -Doptimization=1 -Ddebug=true -Db_sanitize=address,undefined -Donednn=disabled -Dtests=enabled
+    -Doptimization=1 -Ddebug=true -Db_sanitize=address,undefined -Donednn=disabled \
+    -Dcuda=emulated -Dtests=enabled
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   doctest_suites "$ROOT/build-sanitizers" sanitizers-
   suite sanitizers-cli python3 tests/cli_test.py "$ROOT/build-sanitizers/hugot"
+
+  if nvcc=$(command -v nvcc); then
+    compiles cuda-nvcc bash -ec 'for source in kernels/*/*.cu; do
+      "$0" -std=c++20 -arch=sm_80 -I. -Iinclude -c -o "$1/nvcc.o" "$source"; done' "$nvcc" "$BUILD"
+  else
+    skip cuda-nvcc "nvcc is not installed"
+  fi
 
   # Warnings of another compiler; its code is not run.
   compiles build-clang env CXX=clang++-14 CC=clang-14 bash -c 'build_in "$@"' _ \

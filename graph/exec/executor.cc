@@ -33,7 +33,7 @@ void ConstantUses::prepared(Graph& graph, const Node& node, const Prepared* prep
   }
 }
 
-std::shared_ptr<const Plan> Plan::compile(Graph graph) {
+std::shared_ptr<const Plan> Plan::compile(Graph graph, std::shared_ptr<Device> device) {
   auto plan = std::make_shared<Plan>();
   plan->graph_ = std::move(graph);
   Graph& g = plan->graph_;
@@ -44,7 +44,8 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph) {
     require(node.op != nullptr && node.op->cpu != nullptr, ErrorCode::kUnsupported, node.label(),
             ": operator ", node.domain, node.domain.empty() ? "" : ".", node.op_type, " version ",
             node.opset, " is not implemented");
-    plan->steps_.push_back({id, prepare_node(g, node)});
+    const bool on_device = device != nullptr && node.op->cuda != nullptr;
+    plan->steps_.push_back({id, on_device ? nullptr : prepare_node(g, node)});
     uses.prepared(g, node, plan->steps_.back().prepared.get());
   }
   const auto nominal = [&](ValueId id) -> int64_t {
@@ -70,6 +71,9 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph) {
   }
   for (size_t i = 0; i < g.outputs.size(); ++i) {
     plan->output_index_[static_cast<size_t>(g.outputs[i])] = static_cast<int>(i);
+  }
+  if (device != nullptr) {
+    plan->on_device_ = std::make_unique<DeviceConstants>(g, std::move(device));
   }
   return plan;
 }
@@ -162,7 +166,11 @@ Executor::Executor(std::shared_ptr<const Plan> plan)
     : plan_(std::move(plan)),
       workspace_(plan_->memory_.slot_count),
       values_(plan_->graph_.value_count()),
-      reusable_(plan_->graph_.outputs.size()) {}
+      reusable_(plan_->graph_.outputs.size()) {
+  if (plan_->on_device_ != nullptr) {
+    device_ = std::make_unique<DeviceRun>(plan_->graph_, plan_->memory_, *plan_->on_device_);
+  }
+}
 
 void Executor::check_inputs(std::span<const Datum> inputs) const {
   const Graph& graph = plan_->graph_;
@@ -198,12 +206,18 @@ void Executor::run(std::span<const Datum> inputs, std::vector<Datum>& results,
     values_[static_cast<size_t>(graph.inputs[i])] = inputs[i];
   }
   Context context(*this, options);
+  const DeviceRun::Scope device_scope(device_.get());
   for (const Plan::Step& step : plan_->steps_) {
     require(!options.stop.stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
     context.set_step(step);
-    with_context([&] { return graph.node(step.node).label(); },
-                 [&] { graph.node(step.node).op->cpu(context); });
+    const Node& node = graph.node(step.node);
+    with_context([&] { return node.label(); },
+                 [&] {
+                   if (device_ != nullptr && device_->run(node, values_, workspace_)) return;
+                   node.op->cpu(context);
+                 });
   }
+  if (device_ != nullptr) device_->to_host(graph.outputs, values_, workspace_);
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
     results[i] = context.value(graph.outputs[i]).owned();
   }

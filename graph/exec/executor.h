@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/datum.h"
+#include "graph/exec/device_run.h"
 #include "graph/exec/memory.h"
 #include "graph/op.h"
 
@@ -24,10 +25,12 @@ struct RunOptions {
 // threads.
 class Plan {
  public:
-  // Throws kUnsupported naming operator and version when a node has no kernel.
-  static std::shared_ptr<const Plan> compile(Graph graph);
+  // Throws kUnsupported naming operator and version when a node has no kernel. With a device, nodes
+  // run there where their operator has a kernel for it, and on the host otherwise.
+  static std::shared_ptr<const Plan> compile(Graph graph, std::shared_ptr<Device> device = {});
 
   const Graph& graph() const { return graph_; }
+  const MemoryPlan& memory() const { return memory_; }
 
  private:
   friend class Executor;
@@ -43,6 +46,7 @@ class Plan {
   MemoryPlan memory_;
   std::vector<Datum> constants_;   // by ValueId, undefined where the value is none
   std::vector<int> output_index_;  // by ValueId: position in graph().outputs, or kNoOutput
+  std::unique_ptr<const DeviceConstants> on_device_;  // null: everything runs on the host
 };
 
 // Runs a plan; keeps its memory between runs. One run at a time: use one executor per thread.
@@ -64,6 +68,11 @@ class Executor {
   std::map<std::string, Datum> run(const std::map<std::string, Datum>& inputs,
                                    const RunOptions& options = {});
 
+  // What the device of the plan did so far; null when the plan has none.
+  const DeviceCounts* device_counts() const {
+    return device_ != nullptr ? &device_->counts() : nullptr;
+  }
+
  private:
   class Context;
 
@@ -71,8 +80,9 @@ class Executor {
 
   std::shared_ptr<const Plan> plan_;
   Workspace workspace_;
-  std::vector<Datum> values_;     // by ValueId, during a run
+  std::vector<Datum> values_;     // by ValueId, during a run; on the host
   std::vector<Tensor> reusable_;  // by output of the graph: memory of an earlier result
+  std::unique_ptr<DeviceRun> device_;
 };
 
 // Packs the constants of a node as its operator wants them; null when there is nothing to prepare.

@@ -1,18 +1,11 @@
 #include "graph/exec/memory.h"
 
 #include <algorithm>
-#include <new>
 
 #include "base/error.h"
 #include "graph/op.h"
 
 namespace hugot {
-namespace {
-
-constexpr std::align_val_t kAlignment{64};
-
-}  // namespace
-
 MemoryPlan MemoryPlan::make(const Graph& graph, const std::vector<NodeId>& order,
                             const std::function<int64_t(ValueId)>& nominal_bytes,
                             const std::function<bool(ValueId)>& keep) {
@@ -86,7 +79,46 @@ MemoryPlan MemoryPlan::make(const Graph& graph, const std::vector<NodeId>& order
   return plan;
 }
 
-void Workspace::Free::operator()(std::byte* block) const { ::operator delete(block, kAlignment); }
+MemoryUse measure(const MemoryPlan& plan, const Graph& graph, const std::vector<NodeId>& order,
+                  const std::function<int64_t(ValueId)>& bytes_of) {
+  MemoryUse use;
+  std::vector<int64_t> slot_bytes(static_cast<size_t>(plan.slot_count), 0);
+  std::vector<size_t> last_use(graph.value_count(), 0);
+  for (size_t step = 0; step < order.size(); ++step) {
+    for (const ValueId input : graph.node(order[step]).inputs) {
+      if (input != kNoValue) {
+        last_use[static_cast<size_t>(plan.root[static_cast<size_t>(input)])] = step;
+      }
+    }
+  }
+  int64_t live = 0;
+  std::vector<int64_t> released(order.size(), 0);
+  for (size_t step = 0; step < order.size(); ++step) {
+    for (const ValueId output : graph.node(order[step]).outputs) {
+      if (output == kNoValue || plan.root[static_cast<size_t>(output)] != output) continue;
+      const int64_t bytes = bytes_of(output);
+      const int slot = plan.slot[static_cast<size_t>(output)];
+      if (slot != MemoryPlan::kNoSlot) ++use.values;
+      if (bytes < 0) {
+        ++use.unknown;
+      } else if (slot == MemoryPlan::kNoSlot) {
+        use.unslotted += bytes;
+      } else {
+        int64_t& size = slot_bytes[static_cast<size_t>(slot)];
+        size = std::max(size, bytes);
+        live += bytes;
+        released[std::max(last_use[static_cast<size_t>(output)], step)] += bytes;
+      }
+    }
+    use.peak = std::max(use.peak, live);
+    live -= released[step];
+  }
+  for (const int64_t bytes : slot_bytes) use.slots += bytes;
+  return use;
+}
+
+Workspace::Workspace(int slots, Device& device)
+    : device_(&device), blocks_(static_cast<size_t>(slots) + 1) {}
 
 std::byte* Workspace::grow(Block& block, size_t bytes) {
   if (bytes > block.size || block.data == nullptr) {
@@ -94,11 +126,7 @@ std::byte* Workspace::grow(Block& block, size_t bytes) {
     const size_t size = std::max<size_t>(bytes + bytes / 8, 64);
     block.data.reset();
     block.size = 0;
-    try {
-      block.data.reset(static_cast<std::byte*>(::operator new(size, kAlignment)));
-    } catch (const std::bad_alloc&) {
-      fail(ErrorCode::kOutOfMemory, "cannot allocate ", size, " bytes for an intermediate result");
-    }
+    block.data = {device_->allocate(size), Free{device_}};
     block.size = size;
   }
   return block.data.get();

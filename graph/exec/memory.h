@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "graph/exec/device.h"
 #include "graph/graph.h"
 
 namespace hugot {
@@ -28,13 +29,26 @@ struct MemoryPlan {
                          const std::function<bool(ValueId)>& keep);
 };
 
+// What a plan needs when the sizes of values are known.
+struct MemoryUse {
+  int64_t slots = 0;      // all slots, each as large as its largest value
+  int64_t peak = 0;       // the largest sum of values with a slot that live at the same time
+  int64_t unslotted = 0;  // values that nodes produce and that get memory of their own
+  int values = 0;         // with a slot, without views
+  int unknown = 0;        // without size: not in the sums
+};
+// `bytes_of` gives -1 when the size of a value is not known.
+MemoryUse measure(const MemoryPlan& plan, const Graph& graph, const std::vector<NodeId>& order,
+                  const std::function<int64_t(ValueId)>& bytes_of);
+
 // Growing buffers for the slots of one run at a time, kept between runs: when shapes repeat,
-// nothing is allocated.
+// nothing is allocated. The memory is the device's, which must outlive the workspace.
 class Workspace {
  public:
-  explicit Workspace(int slots) : blocks_(static_cast<size_t>(slots) + 1) {}
+  explicit Workspace(int slots, Device& device = cpu_device());
 
-  // At least `bytes` bytes, 64-byte aligned. The contents are lost when the block has to grow.
+  // At least `bytes` bytes, aligned for every kernel. The contents are lost when the block has to
+  // grow.
   std::byte* slot(int index, size_t bytes) {
     return grow(blocks_[static_cast<size_t>(index)], bytes);
   }
@@ -44,14 +58,16 @@ class Workspace {
 
  private:
   struct Free {
-    void operator()(std::byte* block) const;
+    Device* device;
+    void operator()(std::byte* block) const { device->free(block); }
   };
   struct Block {
-    std::unique_ptr<std::byte, Free> data;
+    std::unique_ptr<std::byte, Free> data{nullptr, Free{nullptr}};
     size_t size = 0;
   };
-  static std::byte* grow(Block& block, size_t bytes);
+  std::byte* grow(Block& block, size_t bytes);
 
+  Device* device_;
   std::vector<Block> blocks_;
 };
 

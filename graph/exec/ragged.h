@@ -51,6 +51,7 @@ class RaggedPlan {
   Batching batching(NodeId id) const { return steps_[static_cast<size_t>(id)].batching; }
   // True when output i has a row per token ([T, ..]), false when it has a row per text ([N, ..]).
   bool output_per_token(int i) const;
+  const MemoryPlan& memory() const { return memory_; }
   // Bytes of packed weights.
   size_t prepared_bytes() const;
 

@@ -262,17 +262,4 @@ size_t optimize_bodies(Graph& graph, PassContext& context) {
   return bodies;
 }
 
-void optimize_exact(Graph& graph, PassContext& context) {
-  graph.remove_dead();
-  infer(graph);
-  fold_constants(graph, context);
-  if (inline_branches(graph, context) > 0) fold_constants(graph, context);
-  eliminate_common(graph, context);
-  graph.remove_dead();
-  optimize_bodies(graph, context);
-#ifndef NDEBUG
-  graph.verify("optimize_exact");
-#endif
-}
-
 }  // namespace hugot

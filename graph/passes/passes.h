@@ -3,8 +3,10 @@
 #ifndef HUGOT_GRAPH_PASSES_PASSES_H_
 #define HUGOT_GRAPH_PASSES_PASSES_H_
 
+#include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "graph/exec/ragged.h"
@@ -13,12 +15,26 @@
 
 namespace hugot {
 
+// Sees the graph after every pass that ran, changed or not.
+using PassObserver = std::function<void(std::string_view pass, size_t changes, const Graph& graph)>;
+
 // What passes may need and report.
 struct PassContext {
   const OpRegistry& ops;
   // One line per fusion that was applied: "layer_norm: '/encoder/Add_1'".
   std::vector<std::string> log = {};
+  PassObserver observer = {};
 };
+
+using Pass = size_t (*)(Graph&, PassContext&);
+
+// Runs one pass. When it changes something, what it left dead is removed and facts are inferred
+// anew. The graph is verified in debug builds, and in all builds when somebody observes. Errors
+// name the pass. Returns the number of changes.
+size_t apply_pass(Graph& graph, PassContext& context, std::string_view name, Pass pass);
+// The end of apply_pass: verifies and reports.
+void report_pass(const Graph& graph, const PassContext& context, std::string_view name,
+                 size_t changes);
 
 // -- passes that keep every bit: used in both modes
 

@@ -99,8 +99,8 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
                          std::span<const int> outputs, PassContext& context) {
   specialize(graph, inputs, outputs);
   infer(graph);
+  report_pass(graph, context, "specialize", graph.inputs.size());
 
-  using Pass = size_t (*)(Graph&, PassContext&);
   struct Named {
     const char* name;
     Pass pass;
@@ -115,15 +115,7 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
                                 {"fuse_attention", fuse_attention},
                                 {"fuse_linear", fuse_linear}};
   const auto apply = [&](const Named& named) {
-    const size_t changes = with_context([&] { return std::string(named.name); },
-                                        [&] { return named.pass(graph, context); });
-    if (changes == 0) return changes;
-    graph.remove_dead();
-    infer(graph);
-#ifndef NDEBUG
-    graph.verify(named.name);
-#endif
-    return changes;
+    return apply_pass(graph, context, named.name, named.pass);
   };
   const auto settle = [&] {
     constexpr int kMaxRounds =

@@ -105,6 +105,46 @@ OpDef with_prepare(OpDef op, PrepareFunction prepare) {
 }
 
 }  // namespace
+
+BatchedProduct plan_product(const Shape& a, const Shape& b) {
+  require(a.rank() > 0 && b.rank() > 0, ErrorCode::kInvalidArgument, "an operand is a scalar");
+  BatchedProduct plan;
+  const bool vector_a = a.rank() == 1, vector_b = b.rank() == 1;
+  Product& p = plan.product;
+  p.m = vector_a ? 1 : a[a.rank() - 2];
+  p.k = a.back();
+  p.n = vector_b ? 1 : b.back();
+  require((vector_b ? b[0] : b[b.rank() - 2]) == p.k, ErrorCode::kInvalidArgument, "matrices ",
+          a.to_string(), " and ", b.to_string(), " do not fit");
+  const Shape a_batch(a.dims().first(static_cast<size_t>(std::max(a.rank() - 2, 0))));
+  const Shape b_batch(b.dims().first(static_cast<size_t>(std::max(b.rank() - 2, 0))));
+  const Shape batch = broadcast(a_batch, b_batch);
+  std::array<int64_t, Shape::kMaxRank> dims{};
+  auto end = std::copy(batch.begin(), batch.end(), dims.begin());
+  if (!vector_a) *end++ = p.m;
+  if (!vector_b) *end++ = p.n;
+  plan.shape = Shape(std::span<const int64_t>(dims.begin(), end));
+  plan.batches = batch.size();
+
+  if (b_batch.size() == 1) {  // one matrix on the right: all rows of A in one product
+    p.m *= plan.batches;
+    plan.batches = 1;
+    return plan;
+  }
+  const auto add_axes = [&](Odometer& odometer, const Shape& own, int64_t elements) {
+    const auto strides = row_major_strides(own);
+    const int shift = batch.rank() - own.rank();
+    for (int axis = 0; axis < batch.rank(); ++axis) {
+      const bool repeats = axis < shift || own[axis - shift] == 1;
+      odometer.add(batch[axis],
+                   repeats ? 0 : strides[static_cast<size_t>(axis - shift)] * elements);
+    }
+  };
+  add_axes(plan.a, a_batch, p.m * p.k);
+  add_axes(plan.b, b_batch, p.k * p.n);
+  return plan;
+}
+
 }  // namespace matmul
 
 namespace ops {

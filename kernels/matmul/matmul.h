@@ -7,8 +7,26 @@
 
 #include "graph/op.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/strided.h"
 
 namespace hugot::matmul {
+
+// C[m, n] = A[m, k] . B with B [k, n], or [n, k] when `transposed`. Rows are contiguous.
+struct Product {
+  int64_t m = 0, n = 0, k = 0;
+  bool transposed = false;
+};
+
+// numpy.matmul of two shapes: the result, one product, and where the operands of each product are.
+struct BatchedProduct {
+  Product product;
+  int64_t batches = 1;
+  Odometer a, b;
+  Shape shape;
+};
+
+// Throws kInvalidArgument for shapes that do not fit.
+BatchedProduct plan_product(const Shape& a, const Shape& b);
 
 // A constant right-hand side, packed once per model for all threads.
 class PackedWeight final : public Prepared {

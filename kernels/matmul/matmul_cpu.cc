@@ -15,12 +15,6 @@ namespace {
 
 using MatrixTypes = JoinTypes<FloatTypes, Types<int32_t, int64_t, uint32_t, uint64_t>>;
 
-// C[m, n] = A[m, k] . B with B [k, n], or [n, k] when `transposed`. Rows are contiguous.
-struct Product {
-  int64_t m = 0, n = 0, k = 0;
-  bool transposed = false;
-};
-
 // Integers wrap around.
 template <class T>
 void multiply(const Product& p, const T* a, const T* b, T* c, float* /*workspace*/,
@@ -70,53 +64,6 @@ void in_compute_type(const Tensor& a, const Tensor& b, Tensor& c, Body&& body) {
   } else {
     body(a, b, c);
   }
-}
-
-// numpy.matmul of two shapes: the result, one product, and where the operands of each product are.
-struct BatchedProduct {
-  Product product;
-  int64_t batches = 1;
-  Odometer a, b;
-  Shape shape;
-};
-
-BatchedProduct plan(const Shape& a, const Shape& b) {
-  require(a.rank() > 0 && b.rank() > 0, ErrorCode::kInvalidArgument, "an operand is a scalar");
-  BatchedProduct plan;
-  const bool vector_a = a.rank() == 1, vector_b = b.rank() == 1;
-  Product& p = plan.product;
-  p.m = vector_a ? 1 : a[a.rank() - 2];
-  p.k = a.back();
-  p.n = vector_b ? 1 : b.back();
-  require((vector_b ? b[0] : b[b.rank() - 2]) == p.k, ErrorCode::kInvalidArgument, "matrices ",
-          a.to_string(), " and ", b.to_string(), " do not fit");
-  const Shape a_batch(a.dims().first(static_cast<size_t>(std::max(a.rank() - 2, 0))));
-  const Shape b_batch(b.dims().first(static_cast<size_t>(std::max(b.rank() - 2, 0))));
-  const Shape batch = broadcast(a_batch, b_batch);
-  std::array<int64_t, Shape::kMaxRank> dims{};
-  auto end = std::copy(batch.begin(), batch.end(), dims.begin());
-  if (!vector_a) *end++ = p.m;
-  if (!vector_b) *end++ = p.n;
-  plan.shape = Shape(std::span<const int64_t>(dims.begin(), end));
-  plan.batches = batch.size();
-
-  if (b_batch.size() == 1) {  // one matrix on the right: all rows of A in one product
-    p.m *= plan.batches;
-    plan.batches = 1;
-    return plan;
-  }
-  const auto add_axes = [&](Odometer& odometer, const Shape& own, int64_t elements) {
-    const auto strides = row_major_strides(own);
-    const int shift = batch.rank() - own.rank();
-    for (int axis = 0; axis < batch.rank(); ++axis) {
-      const bool repeats = axis < shift || own[axis - shift] == 1;
-      odometer.add(batch[axis],
-                   repeats ? 0 : strides[static_cast<size_t>(axis - shift)] * elements);
-    }
-  };
-  add_axes(plan.a, a_batch, p.m * p.k);
-  add_axes(plan.b, b_batch, p.k * p.n);
-  return plan;
 }
 
 template <class T>
@@ -172,7 +119,7 @@ void matmul(KernelContext& ctx) {
   const Tensor& b = ctx.input(1);
   require(a.dtype() == b.dtype(), ErrorCode::kInvalidArgument, "cannot multiply ", describe(a),
           " by ", describe(b));
-  const BatchedProduct batched = plan(a.shape(), b.shape());
+  const BatchedProduct batched = plan_product(a.shape(), b.shape());
   const Product& p = batched.product;
   Tensor& c = ctx.output(0, a.dtype(), batched.shape);
   if (c.size() == 0) return;

@@ -200,6 +200,56 @@ OpDef along_axis(int inputs, InferFunction infer, BatchingFunction batching, Ker
 }
 
 }  // namespace
+
+std::vector<bool> reduced_axes(const Node& node, std::span<const int64_t> axes, int rank) {
+  const bool all = axes.empty() && node.get<int64_t>("noop_with_empty_axes", 0) == 0;
+  std::vector<bool> reduced(static_cast<size_t>(rank), all);
+  for (const int64_t given : axes) {
+    const auto axis = static_cast<size_t>(normalize_axis(given, rank));
+    require(!reduced[axis], ErrorCode::kInvalidArgument, "axis ", given, " is given twice");
+    reduced[axis] = true;
+  }
+  return reduced;
+}
+
+Reduction plan_reduction(const Shape& shape, const std::vector<bool>& reduced,
+                         const Shape& result) {
+  Reduction plan;
+  plan.shape = result;
+  int64_t step = 1;
+  for (int i = shape.rank() - 1; i >= 0; --i) {
+    const bool kind = reduced[static_cast<size_t>(i)];
+    const int64_t length = shape[i];
+    if (length != 1) {
+      if (!plan.axes.empty() && plan.axes.back().reduced == kind) {
+        plan.axes.back().length *= length;
+      } else {
+        plan.axes.push_back({length, step, kind ? 0 : plan.outputs, kind});
+      }
+    }
+    step *= length;
+    (kind ? plan.count : plan.outputs) *= length;
+  }
+  std::reverse(plan.axes.begin(), plan.axes.end());
+  return plan;
+}
+
+Reduction plan_reduction(KernelContext& ctx) {
+  const Node& node = ctx.node();
+  const Shape& shape = ctx.input(0).shape();
+  const std::vector<int64_t> given =
+      ctx.has_input(1) ? to_int64s(ctx.host_input(1)) : node.get<std::vector<int64_t>>("axes", {});
+  const std::vector<bool> reduced = reduced_axes(node, given, shape.rank());
+  const bool keep = node.get<int64_t>("keepdims", 1) != 0;
+  std::vector<int64_t> dims;
+  for (int i = 0; i < shape.rank(); ++i) {
+    const bool gone = reduced[static_cast<size_t>(i)];
+    if (!gone) dims.push_back(shape[i]);
+    if (gone && keep) dims.push_back(1);
+  }
+  return plan_reduction(shape, reduced, Shape(dims));
+}
+
 }  // namespace hugot::reduce
 
 namespace hugot::ops {

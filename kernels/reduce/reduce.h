@@ -29,6 +29,25 @@ struct SumSquare;
 // kInvalidArgument for axes that are out of range or given twice.
 std::vector<bool> reduced_axes(const Node& node, std::span<const int64_t> axes, int rank);
 
+// A reduction of a shape: neighbouring axes of one kind are merged, axes of length 1 left out.
+struct Reduction {
+  struct Axis {
+    int64_t length;
+    int64_t step;      // elements of the input
+    int64_t out_step;  // elements of the output, 0 along a reduced axis
+    bool reduced;
+  };
+  std::vector<Axis> axes;
+  int64_t outputs = 1;
+  int64_t count = 1;  // elements that meet in each output
+  Shape shape;        // of the output
+};
+
+// The reduction of the marked axes to a tensor of shape `result`.
+Reduction plan_reduction(const Shape& shape, const std::vector<bool>& reduced, const Shape& result);
+// The reduction that the node of `ctx` asks for.
+Reduction plan_reduction(KernelContext& ctx);
+
 template <class R>
 void reduce(KernelContext& ctx);
 

@@ -196,49 +196,7 @@ struct Min : Extreme<false> {};
 
 }  // namespace fn
 
-std::vector<bool> reduced_axes(const Node& node, std::span<const int64_t> axes, int rank) {
-  const bool all = axes.empty() && node.get<int64_t>("noop_with_empty_axes", 0) == 0;
-  std::vector<bool> reduced(static_cast<size_t>(rank), all);
-  for (const int64_t given : axes) {
-    const auto axis = static_cast<size_t>(normalize_axis(given, rank));
-    require(!reduced[axis], ErrorCode::kInvalidArgument, "axis ", given, " is given twice");
-    reduced[axis] = true;
-  }
-  return reduced;
-}
-
 namespace {
-
-// The input's shape with neighbouring axes of one kind merged and axes of length 1 left out.
-struct Walk {
-  struct Axis {
-    int64_t length;
-    int64_t step;      // elements of the input
-    int64_t out_step;  // elements of the output, 0 along a reduced axis
-    bool reduced;
-  };
-  std::vector<Axis> axes;
-  int64_t outputs = 1;
-  int64_t count = 1;  // elements that meet in each output
-
-  Walk(const Shape& shape, const std::vector<bool>& reduced) {
-    int64_t step = 1;
-    for (int i = shape.rank() - 1; i >= 0; --i) {
-      const bool kind = reduced[static_cast<size_t>(i)];
-      const int64_t length = shape[i];
-      if (length != 1) {
-        if (!axes.empty() && axes.back().reduced == kind) {
-          axes.back().length *= length;
-        } else {
-          axes.push_back({length, step, kind ? 0 : outputs, kind});
-        }
-      }
-      step *= length;
-      (kind ? count : outputs) *= length;
-    }
-    std::reverse(axes.begin(), axes.end());
-  }
-};
 
 template <class R, class T>
 void take_run(const T* x, int64_t n, typename R::template State<T>& state) {
@@ -252,12 +210,12 @@ void take_run(const T* x, int64_t n, typename R::template State<T>& state) {
 // Takes the elements below axis `depth` into their states. The order is that of memory, whatever
 // the split between threads.
 template <class R, class T>
-void take(const Walk& walk, size_t depth, const T* x, typename R::template State<T>* states) {
+void take(const Reduction& walk, size_t depth, const T* x, typename R::template State<T>* states) {
   if (depth == walk.axes.size()) {
     R::template step<T>(*states, convert<Compute<T>>(*x));
     return;
   }
-  const Walk::Axis& axis = walk.axes[depth];
+  const Reduction::Axis& axis = walk.axes[depth];
   if (depth + 1 < walk.axes.size()) {
     for (int64_t i = 0; i < axis.length; ++i) {
       take<R>(walk, depth + 1, x + i * axis.step, states + i * axis.out_step);
@@ -271,30 +229,12 @@ void take(const Walk& walk, size_t depth, const T* x, typename R::template State
   }
 }
 
-std::vector<int64_t> given_axes(const KernelContext& ctx) {
-  if (ctx.has_input(1)) return to_int64s(ctx.input(1));
-  return ctx.node().get<std::vector<int64_t>>("axes", {});
-}
-
-Shape reduced_shape(const Node& node, const Shape& shape, const std::vector<bool>& reduced) {
-  const bool keep = node.get<int64_t>("keepdims", 1) != 0;
-  std::vector<int64_t> dims;
-  for (int i = 0; i < shape.rank(); ++i) {
-    const bool gone = reduced[static_cast<size_t>(i)];
-    if (!gone) dims.push_back(shape[i]);
-    if (gone && keep) dims.push_back(1);
-  }
-  return Shape(dims);
-}
-
-// Reduces the axes that are marked to an output of the given shape.
 template <class R>
-void reduce_axes(KernelContext& ctx, const std::vector<bool>& reduced, const Shape& shape) {
+void run(KernelContext& ctx, const Reduction& walk) {
   const Tensor& x = ctx.input(0);
-  const Walk walk(x.shape(), reduced);
   dispatch(typename R::Elements{}, x.dtype(), [&]<class T>() {
     using State = typename R::template State<T>;
-    T* y = ctx.output(0, x.dtype(), shape).template data<T>();
+    T* y = ctx.output(0, x.dtype(), walk.shape).template data<T>();
     State* states = ctx.scratch_of<State>(walk.outputs);
     std::fill_n(states, walk.outputs, R::template start<T>());
     if (x.size() > 0) {
@@ -304,7 +244,7 @@ void reduce_axes(KernelContext& ctx, const std::vector<bool>& reduced, const Sha
       const int64_t out_row = walk.outputs / rows;
       parallel_for(ctx.pool(), rows, std::max<int64_t>(kGrain / row, 1),
                    [&](int64_t begin, int64_t end) {
-                     Walk part = walk;
+                     Reduction part = walk;
                      if (splits) part.axes[0].length = end - begin;
                      take<R>(part, 0, x.data<T>() + begin * row, states + begin * out_row);
                    });
@@ -319,9 +259,7 @@ void reduce_axes(KernelContext& ctx, const std::vector<bool>& reduced, const Sha
 
 template <class R>
 void reduce(KernelContext& ctx) {
-  const Shape& shape = ctx.input(0).shape();
-  const std::vector<bool> reduced = reduced_axes(ctx.node(), given_axes(ctx), shape.rank());
-  reduce_axes<R>(ctx, reduced, reduced_shape(ctx.node(), shape, reduced));
+  run<R>(ctx, plan_reduction(ctx));
 }
 
 void sum_to(KernelContext& ctx) {
@@ -337,7 +275,7 @@ void sum_to(KernelContext& ctx) {
   for (int i = 0; i < shape.rank(); ++i) {
     reduced[static_cast<size_t>(i)] = i < added || target[i - added] != shape[i];
   }
-  reduce_axes<fn::Sum>(ctx, reduced, target);
+  run<fn::Sum>(ctx, plan_reduction(shape, reduced, target));
 }
 
 template void reduce<fn::L1>(KernelContext&);
