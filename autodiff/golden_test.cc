@@ -11,6 +11,7 @@
 #include "autodiff/backward.h"
 #include "base/npz.h"
 #include "graph/exec/executor.h"
+#include "graph/passes/passes.h"
 #include "graph/writer.h"
 #include "onnx/loader.h"
 #include "tests/graph_builder.h"
@@ -172,22 +173,27 @@ struct Distance {
   }
 };
 
-// A case as one graph: the model in `dtype` on the first batch, pooling, loss and gradients.
+enum class Form {
+  kWritten,  // float64, the graph as it is in the file
+  kInputs,   // float64, parameters are graph inputs; folded and simplified before and after
+  kFused,    // float32, parameters are initializers; fused operators
+};
+
+// A case as one graph: the model on the first batch, pooling, loss and gradients.
 struct Problem {
   Json info;
   Arrays rows, expected;
   Graph graph;  // outputs: the gradients in the order of `expected`, and the loss
   std::map<std::string, Tensor> arguments;
 
-  // `as_inputs`: the parameters become graph inputs; otherwise they stay initializers.
-  Problem(const std::string& name, DType dtype, bool as_inputs) {
+  Problem(const std::string& name, Form form) {
     const auto folder = kGolden / "cases" / name;
     info = read_json(folder / "case.json");
     rows = read_arrays(folder / "rows.npz");
     expected = read_arrays(folder / "grads.npz");
     const auto model = kGolden / "models" / info.at("model").get<std::string>();
     graph = load_model(model / "model.onnx", ops()).graph;
-    if (dtype == DType::kFloat64) widen(graph);
+    if (form != Form::kFused) widen(graph);
     const Batch batch = first_batch(info, rows);
     arguments = {
         {"input_ids", batch.ids}, {"attention_mask", batch.mask}, {"token_type_ids", batch.types}};
@@ -195,14 +201,21 @@ struct Problem {
     for (const auto& [parameter, gradient] : expected) {
       wrt.push_back(graph.find(parameter));
       REQUIRE(wrt.back() != kNoValue);
-      if (as_inputs) make_input(wrt.back());
+      if (form == Form::kInputs) make_input(wrt.back());
     }
     infer(graph);
+    PassContext passes{ops()};
+    if (form == Form::kInputs) fold_constants(graph, passes);
+    for (auto* pass : {simplify, eliminate_common, fuse_layer_norm, fuse_gelu, fuse_linear}) {
+      if (form != Form::kWritten) pass(graph, passes);
+      infer(graph);
+    }
     const ValueId loss = add_loss(model);
     graph.outputs = build_backward(graph, loss, wrt, ops());
     graph.outputs.push_back(loss);
     graph.remove_dead();
     graph.verify("build_backward");
+    if (form == Form::kInputs) optimize_exact(graph, passes);
   }
 
   void make_input(ValueId id) {
@@ -230,13 +243,13 @@ struct Problem {
   }
 };
 
-void check_case(const std::string& name, DType dtype, bool as_inputs) {
+void check_case(const std::string& name, Form form) {
   CAPTURE(name);
-  CAPTURE(dtype_name(dtype));
-  CAPTURE(as_inputs);
-  const Problem problem(name, dtype, as_inputs);
+  CAPTURE(static_cast<int>(form));
+  const Problem problem(name, form);
   const Json& info = problem.info;
-  const bool wide = dtype == DType::kFloat64;
+  const bool wide = form != Form::kFused;
+  const DType dtype = wide ? DType::kFloat64 : DType::kFloat32;
   const std::vector<Tensor> results = problem.run();
   const double loss = as_doubles(results.back())[0], loss_expected = info["first_batch"]["loss"];
   CHECK(std::abs(loss - loss_expected) <= (wide ? 1e-7 : 2e-6) * loss_expected);
@@ -275,9 +288,7 @@ TEST_CASE("recorded losses and gradients of whole models") {
   }
   for (const char* name : {"cosine-names", "cosine-folded", "cosine-dynamo18", "cross-entropy",
                            "mnrl-pairs", "mnrl-hard-negatives", "mnrl-symmetric"}) {
-    check_case(name, DType::kFloat64, false);
-    check_case(name, DType::kFloat64, true);
-    check_case(name, DType::kFloat32, false);
+    for (const Form form : {Form::kWritten, Form::kInputs, Form::kFused}) check_case(name, form);
   }
 }
 

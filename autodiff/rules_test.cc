@@ -24,7 +24,7 @@ Tensor list(std::initializer_list<int64_t> values) {
 void check(std::initializer_list<Case> cases) {
   for (const Case& test : cases) {
     INFO("case: ", test.op_type, " ", test.name);
-    CHECK(check_gradients(test) > 0);
+    CHECK(check_gradients(test, 100) > 0);
   }
 }
 

@@ -18,8 +18,9 @@ class GraphWriter;
 
 // A value of the graph, a number, or nothing. Arithmetic on terms appends nodes; it follows the
 // ONNX operators of the same name, so operands are broadcast. A number becomes a constant of the
-// element type that it meets; nothing (a default-constructed term) is an omitted input. A small
-// value type that must not outlive its writer.
+// element type that it meets; nothing (a default-constructed term) is an omitted input. Note that a
+// ValueId would count as a number: GraphWriter::value() makes a term of it. A small value type that
+// must not outlive its writer.
 class Term {
  public:
   Term() = default;
@@ -50,7 +51,6 @@ class Term {
   friend Term operator>=(const Term& a, const Term& b) { return apply("GreaterOrEqual", {a, b}); }
   friend Term operator-(const Term& a) { return apply("Neg", {a}); }
   friend Term both(const Term& a, const Term& b) { return apply("And", {a, b}); }
-  friend Term negated(const Term& a) { return apply("Not", {a}); }
   friend Term equal(const Term& a, const Term& b) { return apply("Equal", {a, b}); }
   friend Term pow(const Term& a, const Term& b) { return apply("Pow", {a, b}); }
 

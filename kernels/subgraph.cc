@@ -121,11 +121,11 @@ Tensor Subgraph::scalar_input(int i, Tensor scalar) const {
 }
 
 Subgraphs::Subgraphs(const Node& node) {
-  for (const auto& [name, attribute] : node.attributes) {
-    const Body* body = std::get_if<Body>(&attribute);
+  for (const auto& attribute : node.attributes) {
+    const Body* body = std::get_if<Body>(&attribute.second);
     if (body == nullptr) continue;
-    with_context([&] { return str("graph in '", name, "'"); },
-                 [&] { bodies_.try_emplace(name, **body); });
+    with_context([&] { return str("graph in '", attribute.first, "'"); },
+                 [&] { bodies_.try_emplace(attribute.first, **body); });
   }
 }
 

@@ -13,34 +13,8 @@
 namespace hugot::test {
 namespace {
 
-constexpr int64_t kSamples = 12;  // elements of each operand that are looked at
 constexpr double kStep = 0x1p-14;
 constexpr double kTolerance = 1e-7;
-
-size_t output_count(const Case& test) {
-  return test.expected.empty() ? static_cast<size_t>(test.outputs) : test.expected.size();
-}
-
-Node node_of(const Case& test, const std::vector<Tensor>& inputs) {
-  Node node;
-  node.name = test.name;
-  node.op_type = test.op_type;
-  node.domain = test.domain;
-  node.opset = test.opset;
-  node.op = &ops().get(test.domain, test.op_type, test.opset);
-  node.attributes = test.attributes;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    node.inputs.push_back(inputs[i].defined() ? static_cast<ValueId>(i) : kNoValue);
-  }
-  for (size_t i = 0; i < output_count(test); ++i) node.outputs.push_back(static_cast<ValueId>(i));
-  return node;
-}
-
-std::vector<Tensor> run(const Node& node, const std::vector<Tensor>& inputs) {
-  std::vector<const Tensor*> pointers;
-  for (const Tensor& input : inputs) pointers.push_back(input.defined() ? &input : nullptr);
-  return evaluate(node, pointers);
-}
 
 // The loss at one place, and its weights: zero where an output is not finite.
 struct Loss {
@@ -89,7 +63,7 @@ std::optional<double> finite_difference(const Node& node, std::vector<Tensor> in
   if (!(h < 1)) return std::nullopt;  // not finite, or too large for a step that is small
   const auto slope = [&](double step) {
     x = at + step;
-    return loss.difference(run(node, inputs), here) / (x - at);
+    return loss.difference(run_node(node, inputs), here) / (x - at);
   };
   try {
     const double right = slope(h), left = slope(-h), right2 = slope(h / 2), left2 = slope(-h / 2);
@@ -110,7 +84,7 @@ std::optional<double> finite_difference(const Node& node, std::vector<Tensor> in
 std::vector<Tensor> analytic(const Case& test, const std::vector<Tensor>& inputs, const Loss& loss,
                              bool symbolic) {
   Graph graph;
-  Node node = node_of(test, inputs);
+  Node node = node_of(test);
   std::vector<ValueId> wrt;
   std::vector<Tensor> arguments;
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -157,11 +131,11 @@ std::vector<Tensor> analytic(const Case& test, const std::vector<Tensor>& inputs
 
 }  // namespace
 
-int64_t check_gradients(const Case& test) {
+int64_t check_gradients(const Case& test, int64_t samples) {
   const std::vector<Tensor> inputs = in_float64(test).inputs;
-  const Node node = node_of(test, inputs);
+  const Node node = node_of(test);
   if (node.op->gradient == nullptr || !node.op->deterministic) return 0;
-  const std::vector<Tensor> here = run(node, inputs);
+  const std::vector<Tensor> here = run_node(node, inputs);
   const Loss loss(here);
   if (loss.empty()) return 0;
   const std::vector<Tensor> fixed = analytic(test, inputs, loss, false);
@@ -173,8 +147,8 @@ int64_t check_gradients(const Case& test) {
     REQUIRE(fixed[i].shape().to_string() == inputs[i].shape().to_string());
     CHECK(difference(symbolic[i], fixed[i], default_tolerance(DType::kFloat64)) == "");
     const int64_t size = inputs[i].size();
-    for (int64_t k = 0; k < std::min(size, kSamples); ++k) {
-      const int64_t element = size <= kSamples ? k : k * 7919 % size;
+    for (int64_t k = 0; k < std::min(size, samples); ++k) {
+      const int64_t element = size <= samples ? k : k * 7919 % size;
       const auto expected = finite_difference(node, inputs, i, element, loss, here);
       if (!expected) continue;
       ++compared;

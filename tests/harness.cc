@@ -24,36 +24,9 @@ const OpRegistry& registry() {
   return ops;
 }
 
-std::vector<const Tensor*> pointers(const std::vector<Tensor>& tensors) {
-  std::vector<const Tensor*> result;
-  for (const Tensor& tensor : tensors) result.push_back(tensor.defined() ? &tensor : nullptr);
-  return result;
-}
-
-size_t output_count(const Case& test) {
-  return test.expected.empty() ? static_cast<size_t>(test.outputs) : test.expected.size();
-}
-
-Node node_of(const Case& test) {
-  Node node;
-  node.name = test.name;
-  node.op_type = test.op_type;
-  node.domain = test.domain;
-  node.opset = test.opset;
-  node.op = &registry().get(test.domain, test.op_type, test.opset);
-  node.attributes = test.attributes;
-  return node;
-}
-
 std::vector<Tensor> run(const Case& test, const std::vector<Tensor>& inputs,
                         ThreadPool* pool = nullptr) {
-  Node node = node_of(test);
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    node.inputs.push_back(inputs[i].defined() ? static_cast<ValueId>(i) : kNoValue);
-  }
-  for (size_t i = 0; i < output_count(test); ++i) node.outputs.push_back(static_cast<ValueId>(i));
-  const std::vector<const Tensor*> arguments = pointers(inputs);
-  return evaluate(node, arguments, pool);
+  return run_node(node_of(test), inputs, pool);
 }
 
 // The node as a graph of its own that runs on a device.
@@ -173,16 +146,14 @@ void check_inference(const Case& test, Knowledge knowledge, const std::vector<Te
   CAPTURE(static_cast<int>(knowledge));
   Graph graph;
   Node node = node_of(test);
-  for (const Tensor& input : test.inputs) {
-    if (!input.defined()) {
-      node.inputs.push_back(kNoValue);
-      continue;
-    }
+  for (size_t i = 0; i < test.inputs.size(); ++i) {
+    const Tensor& input = test.inputs[i];
+    if (!input.defined()) continue;
     Fact fact = fact_of(input, knowledge);
-    node.inputs.push_back(fact.constant ? graph.add_initializer("constant", input)
-                                        : graph.add_input("input", std::move(fact)));
+    node.inputs[i] = fact.constant ? graph.add_initializer("constant", input)
+                                   : graph.add_input("input", std::move(fact));
   }
-  for (size_t i = 0; i < actual.size(); ++i) node.outputs.push_back(graph.add_value("output"));
+  for (ValueId& output : node.outputs) output = graph.add_value("output");
   const std::vector<ValueId> outputs = node.outputs;
   infer_node(graph, graph.add_node(std::move(node)));
   for (size_t i = 0; i < actual.size(); ++i) check_fact(graph.fact(outputs[i]), actual[i]);
@@ -283,6 +254,30 @@ Tolerance default_tolerance(DType dtype) {
     default:
       return {0, 0};
   }
+}
+
+Node node_of(const Case& test) {
+  Node node;
+  node.name = test.name;
+  node.op_type = test.op_type;
+  node.domain = test.domain;
+  node.opset = test.opset;
+  node.op = &registry().get(test.domain, test.op_type, test.opset);
+  node.attributes = test.attributes;
+  for (size_t i = 0; i < test.inputs.size(); ++i) {
+    node.inputs.push_back(test.inputs[i].defined() ? static_cast<ValueId>(i) : kNoValue);
+  }
+  const size_t outputs =
+      test.expected.empty() ? static_cast<size_t>(test.outputs) : test.expected.size();
+  for (size_t i = 0; i < outputs; ++i) node.outputs.push_back(static_cast<ValueId>(i));
+  return node;
+}
+
+std::vector<Tensor> run_node(const Node& node, const std::vector<Tensor>& inputs,
+                             ThreadPool* pool) {
+  std::vector<const Tensor*> pointers;
+  for (const Tensor& input : inputs) pointers.push_back(input.defined() ? &input : nullptr);
+  return evaluate(node, pointers, pool);
 }
 
 Case in_float64(Case test) {

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/tensor.h"
+#include "base/thread_pool.h"
 #include "graph/graph.h"
 
 namespace hugot::test {
@@ -38,6 +39,12 @@ struct Case {
   std::optional<Tolerance> tolerance = {};
   std::optional<ErrorCode> error = {};  // instead of outputs: running the node has to fail so
 };
+
+// The node of a case; operands and outputs are the values 0, 1, .. in their order.
+Node node_of(const Case& test);
+// Its outputs for these operands.
+std::vector<Tensor> run_node(const Node& node, const std::vector<Tensor>& inputs,
+                             ThreadPool* pool = nullptr);
 
 // The same case on float64 operands; what is expected is only as exact as it was.
 Case in_float64(Case test);

@@ -13,7 +13,8 @@ Term row_sum(G& g, const Term& x) {
   const int64_t axis = axis_of(g.node());
   if (g.since_version() >= kOneAxis) return sum(x, g.writer().integers({axis}));
   const int rank = g.x().rank();
-  const int64_t first = axis < 0 ? axis + rank : axis;  // may be the rank: rows of one element
+  // The axis may be the rank: rows of one element.
+  const int64_t first = axis == rank ? rank : normalize_axis(axis, rank);
   std::vector<int64_t> axes(static_cast<size_t>(rank - first));
   std::iota(axes.begin(), axes.end(), first);
   return axes.empty() ? x : sum(x, g.writer().integers(axes));
