@@ -34,19 +34,14 @@ std::vector<Tensor> run_on_device(const Case& test, const std::shared_ptr<Device
   Graph graph;
   Node node = node_of(test);
   std::vector<Tensor> inputs;
-  for (const Tensor& input : test.inputs) {
-    if (!input.defined()) {
-      node.inputs.push_back(kNoValue);
-      continue;
-    }
+  for (size_t i = 0; i < test.inputs.size(); ++i) {
+    const Tensor& input = test.inputs[i];
+    if (!input.defined()) continue;
     const Dims dims(input.shape().begin(), input.shape().end());
-    node.inputs.push_back(graph.add_input("input", Fact::of(input.dtype(), dims)));
+    node.inputs[i] = graph.add_input("input", Fact::of(input.dtype(), dims));
     inputs.push_back(input);
   }
-  for (size_t i = 0; i < output_count(test); ++i) {
-    node.outputs.push_back(graph.add_value("output"));
-    graph.outputs.push_back(node.outputs.back());
-  }
+  for (ValueId& output : node.outputs) graph.outputs.push_back(output = graph.add_value("output"));
   graph.add_node(std::move(node));
   return Executor(Plan::compile(std::move(graph), device)).run(inputs);
 }
