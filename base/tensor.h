@@ -75,6 +75,9 @@ class Tensor {
   // The same memory under another shape of equal size.
   Tensor reshaped(const Shape& shape) const;
 
+  // Element type and shape alone: nobody may look at the elements.
+  Tensor without_data() const { return Tensor(dtype_, shape_, nullptr); }
+
   // A deep copy that owns its memory.
   Tensor clone() const;
 

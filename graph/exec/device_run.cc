@@ -46,7 +46,7 @@ class DeviceRun::Context final : public KernelContext {
   const Tensor& input(int i) const override { return run_.on_device(input_id(i), host_); }
   const Tensor& host_input(int i) override {
     const ValueId id = input_id(i);
-    if (const Tensor* constant = run_.graph_.constant(id)) return *constant;
+    if (const Tensor* constant = run_.constant(id)) return *constant;
     run_.to_host(std::span(&id, 1), host_, host_memory_);
     return host_[static_cast<size_t>(id)].tensor();
   }
@@ -88,14 +88,15 @@ class DeviceRun::Context final : public KernelContext {
   std::deque<Tensor> unwanted_tensors_;
 };
 
-DeviceRun::DeviceRun(const Graph& graph, const MemoryPlan& memory, const DeviceConstants& constants)
-    : graph_(graph),
+DeviceRun::DeviceRun(std::span<const Datum> constants, const MemoryPlan& memory,
+                     const DeviceConstants& on_device)
+    : host_constants_(constants),
       memory_(memory),
-      constants_(constants),
-      stream_(constants.device().new_stream()),
-      slots_(memory.slot_count, constants.device()),
-      others_(static_cast<int>(graph.value_count()), constants.device()),
-      values_(graph.value_count()) {}
+      constants_(on_device),
+      stream_(on_device.device().new_stream()),
+      slots_(memory.slot_count, on_device.device()),
+      others_(static_cast<int>(constants.size()), on_device.device()),
+      values_(constants.size()) {}
 
 bool DeviceRun::run(const Node& node, std::vector<Datum>& host, Workspace& host_memory) {
   if (node.op->cuda != nullptr && run_on_device(node, host, host_memory)) {
@@ -122,10 +123,10 @@ const Tensor& DeviceRun::on_device(ValueId id, const std::vector<Datum>& host) {
   if (const Tensor* constant = constants_.find(id)) return *constant;
   Tensor& value = values_[static_cast<size_t>(id)];
   if (value.defined()) return value;
-  const Tensor* constant = graph_.constant(id);
+  const Tensor* host_constant = constant(id);
   const Datum& on_host = host[static_cast<size_t>(id)];
   require(on_host.is_tensor(), ErrorCode::kUnsupported, "a device cannot hold sequences");
-  const Tensor& from = constant != nullptr ? *constant : on_host.tensor();
+  const Tensor& from = host_constant != nullptr ? *host_constant : on_host.tensor();
   require(from.dtype() != DType::kString, ErrorCode::kUnsupported, "a device cannot hold strings");
   // A view that the host made of something that is here already.
   const Tensor& root = values_[static_cast<size_t>(memory_.root[static_cast<size_t>(id)])];
@@ -146,7 +147,7 @@ std::byte* DeviceRun::memory_of(ValueId id, size_t bytes) {
 void DeviceRun::to_host(std::span<const ValueId> ids, std::vector<Datum>& host,
                         Workspace& host_memory) {
   for (const ValueId id : ids) {
-    if (id == kNoValue || graph_.constant(id) != nullptr) continue;
+    if (id == kNoValue || constant(id) != nullptr) continue;
     Datum& place = host[static_cast<size_t>(id)];
     const Tensor& from = values_[static_cast<size_t>(id)];
     if (place.defined() || !from.defined()) continue;

@@ -41,8 +41,9 @@ struct DeviceCounts {
 // is copied when the first kernel of the other side reads it. One run at a time.
 class DeviceRun {
  public:
-  // The arguments must outlive it.
-  DeviceRun(const Graph& graph, const MemoryPlan& memory, const DeviceConstants& constants);
+  // The arguments must outlive it. `constants` of the graph are by ValueId, undefined for others.
+  DeviceRun(std::span<const Datum> constants, const MemoryPlan& memory,
+            const DeviceConstants& on_device);
 
   // Lasts for one run. At the end nothing is queued any more, also when the run has failed: queued
   // copies refer to memory of the host.
@@ -79,7 +80,13 @@ class DeviceRun {
   void forget_values();
   void drain() noexcept;
 
-  const Graph& graph_;
+  // Null when the value is no constant.
+  const Tensor* constant(ValueId id) const {
+    const Datum& data = host_constants_[static_cast<size_t>(id)];
+    return data.defined() ? &data.tensor() : nullptr;
+  }
+
+  std::span<const Datum> host_constants_;
   const MemoryPlan& memory_;
   const DeviceConstants& constants_;
   std::unique_ptr<Stream> stream_;

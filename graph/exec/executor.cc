@@ -5,15 +5,7 @@
 
 namespace hugot {
 
-std::shared_ptr<const Prepared> prepare_node(const Graph& graph, const Node& node) {
-  if (node.op == nullptr || node.op->prepare == nullptr) return nullptr;
-  std::vector<const Tensor*> constants;
-  for (const ValueId input : node.inputs) constants.push_back(graph.constant(input));
-  return with_context([&] { return node.label(); },
-                      [&] { return node.op->prepare(node, constants); });
-}
-
-ConstantUses::ConstantUses(const Graph& graph) : uses_(graph.value_count(), 0) {
+WeightPacker::WeightPacker(const Graph& graph) : uses_(graph.value_count(), 0) {
   for (NodeId id = 0; id < static_cast<NodeId>(graph.node_count()); ++id) {
     for (const ValueId input : graph.node(id).inputs) {
       if (input != kNoValue) ++uses_[static_cast<size_t>(input)];
@@ -22,31 +14,34 @@ ConstantUses::ConstantUses(const Graph& graph) : uses_(graph.value_count(), 0) {
   for (const ValueId output : graph.outputs) ++uses_[static_cast<size_t>(output)];
 }
 
-void ConstantUses::prepared(Graph& graph, const Node& node, const Prepared* prepared) {
-  if (prepared == nullptr) return;
-  for (size_t i = 0; i < node.inputs.size(); ++i) {
-    const ValueId id = node.inputs[i];
-    if (graph.constant(id) == nullptr || !prepared->replaces_input(static_cast<int>(i))) continue;
-    if (--uses_[static_cast<size_t>(id)] > 0) continue;
-    std::optional<Tensor>& data = graph.value(id).fact.constant;
-    data = Tensor(data->dtype(), data->shape(), nullptr);
+std::shared_ptr<const Prepared> WeightPacker::prepare(const Node& node, Find constant) {
+  if (node.op == nullptr || node.op->prepare == nullptr) return nullptr;
+  std::vector<Tensor*> data;
+  for (const ValueId input : node.inputs) {
+    data.push_back(input == kNoValue ? nullptr : constant(input));
   }
+  const std::vector<const Tensor*> constants(data.begin(), data.end());
+  auto prepared = with_context([&] { return node.label(); },
+                               [&] { return node.op->prepare(node, constants); });
+  for (size_t i = 0; prepared != nullptr && i < data.size(); ++i) {
+    if (data[i] == nullptr || !prepared->replaces_input(static_cast<int>(i))) continue;
+    release(node.inputs[i], *data[i]);
+  }
+  return prepared;
 }
 
 std::shared_ptr<const Plan> Plan::compile(Graph graph, std::shared_ptr<Device> device) {
   auto plan = std::make_shared<Plan>();
   plan->graph_ = std::move(graph);
   Graph& g = plan->graph_;
-  ConstantUses uses(g);
   const std::vector<NodeId> order = g.order();
   for (const NodeId id : order) {
     const Node& node = g.node(id);
     require(node.op != nullptr && node.op->cpu != nullptr, ErrorCode::kUnsupported, node.label(),
             ": operator ", node.domain, node.domain.empty() ? "" : ".", node.op_type, " version ",
             node.opset, " is not implemented");
-    const bool on_device = device != nullptr && node.op->cuda != nullptr;
-    plan->steps_.push_back({id, on_device ? nullptr : prepare_node(g, node)});
-    uses.prepared(g, node, plan->steps_.back().prepared.get());
+    // Bodies are compiled at once, because this is where errors in them show.
+    plan->steps_.push_back({id, node.has_subgraph() ? node.op->prepare(node, {}) : nullptr});
   }
   const auto nominal = [&](ValueId id) -> int64_t {
     const Fact& fact = g.fact(id);
@@ -66,16 +61,51 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, std::shared_ptr<Device> d
   plan->memory_ = MemoryPlan::make(g, order, nominal, keep);
   plan->constants_.resize(g.value_count());
   plan->output_index_.assign(g.value_count(), kNoOutput);
+  if (device != nullptr) {
+    plan->on_device_ = std::make_unique<DeviceConstants>(g, std::move(device));
+  }
   for (size_t id = 0; id < g.value_count(); ++id) {
-    if (const Tensor* data = g.constant(static_cast<ValueId>(id))) plan->constants_[id] = *data;
+    std::optional<Tensor>& data = g.value(static_cast<ValueId>(id)).fact.constant;
+    if (!data) continue;
+    plan->constants_[id] = *data;
+    data = data->without_data();
   }
   for (size_t i = 0; i < g.outputs.size(); ++i) {
     plan->output_index_[static_cast<size_t>(g.outputs[i])] = static_cast<int>(i);
   }
-  if (device != nullptr) {
-    plan->on_device_ = std::make_unique<DeviceConstants>(g, std::move(device));
-  }
   return plan;
+}
+
+// Casts of weights to the type that is computed in are done once, and the weights released.
+bool Plan::fold_cast(const Node& node, WeightPacker& packer) const {
+  if (node.op_type != "Cast" || !node.domain.empty()) return false;
+  Datum& from = constants_[static_cast<size_t>(node.inputs[0])];
+  if (!from.defined()) return false;
+  const Tensor* const input = &from.tensor();
+  constants_[static_cast<size_t>(node.outputs[0])] = evaluate(node, std::span(&input, 1))[0];
+  packer.release(node.inputs[0], from.writable());
+  return true;
+}
+
+void Plan::prepare() const {
+  std::call_once(prepared_, [&] {
+    WeightPacker packer(graph_);
+    const auto constant = [&](ValueId id) -> Tensor* {
+      Datum& data = constants_[static_cast<size_t>(id)];
+      return data.defined() ? &data.writable() : nullptr;
+    };
+    for (Step& step : steps_) {
+      const Node& node = graph_.node(step.node);
+      if (fold_cast(node, packer)) {
+        step.done = true;
+        continue;
+      }
+      const bool on_device = on_device_ != nullptr && node.op->cuda != nullptr;
+      // Not null: a body, or what an earlier attempt did before it failed.
+      if (step.prepared != nullptr || on_device) continue;
+      step.prepared = packer.prepare(node, constant);
+    }
+  });
 }
 
 class Executor::Context final : public KernelContext {
@@ -168,7 +198,7 @@ Executor::Executor(std::shared_ptr<const Plan> plan)
       values_(plan_->graph_.value_count()),
       reusable_(plan_->graph_.outputs.size()) {
   if (plan_->on_device_ != nullptr) {
-    device_ = std::make_unique<DeviceRun>(plan_->graph_, plan_->memory_, *plan_->on_device_);
+    device_ = std::make_unique<DeviceRun>(plan_->constants_, plan_->memory_, *plan_->on_device_);
   }
 }
 
@@ -187,6 +217,7 @@ void Executor::check_inputs(std::span<const Datum> inputs) const {
 void Executor::run(std::span<const Datum> inputs, std::vector<Datum>& results,
                    const RunOptions& options) {
   check_inputs(inputs);
+  plan_->prepare();
   const Graph& graph = plan_->graph_;
   // Nothing of this run stays behind, however it ends.
   struct Sweep {
@@ -209,6 +240,7 @@ void Executor::run(std::span<const Datum> inputs, std::vector<Datum>& results,
   const DeviceRun::Scope device_scope(device_.get());
   for (const Plan::Step& step : plan_->steps_) {
     require(!options.stop.stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
+    if (step.done) continue;
     context.set_step(step);
     const Node& node = graph.node(step.node);
     with_context([&] { return node.label(); },

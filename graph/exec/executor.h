@@ -4,12 +4,14 @@
 
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/datum.h"
+#include "base/function_ref.h"
 #include "graph/exec/device_run.h"
 #include "graph/exec/memory.h"
 #include "graph/op.h"
@@ -21,14 +23,35 @@ struct RunOptions {
   std::stop_token stop = {};   // checked between nodes; a stopped run throws kCancelled
 };
 
+// Packs the constants of nodes as their operators want them. Counts who still needs the data of a
+// constant: where prepared forms have replaced it everywhere it keeps dtype and shape but loses its
+// memory, so that no weight is held twice.
+class WeightPacker {
+ public:
+  // Null where the value is no constant.
+  using Find = FunctionRef<Tensor*(ValueId)>;
+
+  explicit WeightPacker(const Graph& graph);
+  // To be called once per node; null when there is nothing to prepare.
+  std::shared_ptr<const Prepared> prepare(const Node& node, Find constant);
+  // For a node that has read the constant for the last time.
+  void release(ValueId id, Tensor& data) {
+    if (--uses_[static_cast<size_t>(id)] == 0) data = data.without_data();
+  }
+
+ private:
+  std::vector<int> uses_;  // by ValueId
+};
+
 // A graph made ready to run: order, prepared weights, memory plan. Immutable, shared between
-// threads.
+// threads. Weights are packed when the first run begins, so that loading a model touches none.
 class Plan {
  public:
   // Throws kUnsupported naming operator and version when a node has no kernel. With a device, nodes
   // run there where their operator has a kernel for it, and on the host otherwise.
   static std::shared_ptr<const Plan> compile(Graph graph, std::shared_ptr<Device> device = {});
 
+  // Its constants have dtype and shape only: their data have moved into the plan.
   const Graph& graph() const { return graph_; }
   const MemoryPlan& memory() const { return memory_; }
 
@@ -37,15 +60,21 @@ class Plan {
   struct Step {
     NodeId node;
     std::shared_ptr<const Prepared> prepared;
+    bool done = false;  // its outputs are constants now
   };
 
   static constexpr int kNoOutput = -1;
 
+  bool fold_cast(const Node& node, WeightPacker& packer) const;
+  // Packs the weights; every run calls it, the first one does it and the others wait.
+  void prepare() const;
+
   Graph graph_;
-  std::vector<Step> steps_;
   MemoryPlan memory_;
-  std::vector<Datum> constants_;   // by ValueId, undefined where the value is none
   std::vector<int> output_index_;  // by ValueId: position in graph().outputs, or kNoOutput
+  mutable std::once_flag prepared_;  // guards the two below until prepare() has returned
+  mutable std::vector<Step> steps_;
+  mutable std::vector<Datum> constants_;  // by ValueId, undefined where the value is none
   std::unique_ptr<const DeviceConstants> on_device_;  // null: everything runs on the host
 };
 
@@ -83,21 +112,6 @@ class Executor {
   std::vector<Datum> values_;     // by ValueId, during a run; on the host
   std::vector<Tensor> reusable_;  // by output of the graph: memory of an earlier result
   std::unique_ptr<DeviceRun> device_;
-};
-
-// Packs the constants of a node as its operator wants them; null when there is nothing to prepare.
-std::shared_ptr<const Prepared> prepare_node(const Graph& graph, const Node& node);
-
-// Counts who still needs the data of constants. Constants that prepared forms have replaced
-// everywhere keep dtype and shape but lose their memory, so that no weight is held twice.
-class ConstantUses {
- public:
-  explicit ConstantUses(const Graph& graph);
-  // Called once per node, after prepare_node().
-  void prepared(Graph& graph, const Node& node, const Prepared* prepared);
-
- private:
-  std::vector<int> uses_;  // by ValueId
 };
 
 }  // namespace hugot

@@ -102,7 +102,11 @@ void RaggedPlan::find_sources() {
 
 void RaggedPlan::classify() {
   Graph& g = graph_;
-  ConstantUses uses(g);
+  WeightPacker packer(g);
+  const auto constant = [&](ValueId id) -> Tensor* {
+    std::optional<Tensor>& data = g.value(id).fact.constant;
+    return data ? &*data : nullptr;
+  };
   values_.assign(g.value_count(), {});
   const auto describe_layout = [&](ValueId id) {
     ValueInfo& info = values_[static_cast<size_t>(id)];
@@ -129,8 +133,7 @@ void RaggedPlan::classify() {
     require(node.op != nullptr && node.op->cpu != nullptr, ErrorCode::kUnsupported, node.label(),
             ": operator version ", node.opset, " is not implemented");
     require(node.op->deterministic, ErrorCode::kUnsupported, node.label(), " is random");
-    Step step{.node = n, .extent = Extent::kShared, .prepared = prepare_node(g, node)};
-    uses.prepared(g, node, step.prepared.get());
+    Step step{.node = n, .extent = Extent::kShared, .prepared = packer.prepare(node, constant)};
     for (const ValueId input : node.inputs) {
       if (input != kNoValue) {
         step.extent = std::max(step.extent, values_[static_cast<size_t>(input)].extent);

@@ -27,6 +27,8 @@ void optimize_exact(Graph& graph, PassContext& context) {
   infer(graph);
   apply_pass(graph, context, "fold_constants", fold_constants);
   apply_pass(graph, context, "eliminate_common", eliminate_common);
+  // After folding, so that weights are widened by the plan when it packs them.
+  apply_pass(graph, context, "widen_half", widen_half);
 }
 
 }  // namespace hugot

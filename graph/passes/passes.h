@@ -36,7 +36,7 @@ size_t apply_pass(Graph& graph, PassContext& context, std::string_view name, Pas
 void report_pass(const Graph& graph, const PassContext& context, std::string_view name,
                  size_t changes);
 
-// -- passes that keep every bit: used in both modes
+// -- passes of both modes
 
 // Nodes with constant inputs, and values whose fact tells all elements, become constants.
 size_t fold_constants(Graph& graph, PassContext& context);
@@ -46,6 +46,10 @@ size_t inline_branches(Graph& graph, PassContext& context);
 size_t optimize_bodies(Graph& graph, PassContext& context);
 // Equal nodes on equal inputs become one.
 size_t eliminate_common(Graph& graph, PassContext& context);
+
+// Operators on float16 and bfloat16 become the same on float32; values are rounded where the graph
+// casts, at its outputs and at bodies of control flow.
+size_t widen_half(Graph& graph, PassContext& context);
 
 // -- passes of ragged mode
 
@@ -75,7 +79,7 @@ void specialize(Graph& graph, std::span<const RaggedInput> inputs, std::span<con
 void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
                          std::span<const int> outputs, PassContext& context);
 
-// The passes that keep every bit, for exact mode.
+// The passes of exact mode. They keep every bit, except that half precision is computed in float32.
 void optimize_exact(Graph& graph, PassContext& context);
 
 }  // namespace hugot

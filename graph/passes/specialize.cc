@@ -127,6 +127,7 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
     }
   };
   settle();
+  if (apply({"widen_half", widen_half}) > 0) settle();
   for (const Named& named : kFusions) apply(named);
   settle();
   apply({"detach_known", detach_known});
