@@ -52,6 +52,9 @@ struct Padding {
 Padding padding(std::span<const int64_t> pads, const std::optional<std::vector<int64_t>>& axes,
                 int rank);
 
+// The one number in the depth of OneHot. Throws kInvalidArgument when it is negative.
+int64_t one_hot_depth(const Tensor& tensor);
+
 void transpose(KernelContext& ctx);
 void concat(KernelContext& ctx);
 void split(KernelContext& ctx);
@@ -64,11 +67,13 @@ void gather_elements(KernelContext& ctx);
 void gather_nd(KernelContext& ctx);
 void scatter_elements(KernelContext& ctx);
 void scatter_nd(KernelContext& ctx);
+void one_hot(KernelContext& ctx);
+void non_zero(KernelContext& ctx);
 
 // Gradient rules: movement_gradient.cc.
 namespace rule {
-GradientRule Concat, Gather, GatherElements, GatherND, Moved, Pad, ScatterElements, ScatterND,
-    Slice, Split, Transpose, Trilu;
+GradientRule Concat, Gather, GatherElements, GatherND, Moved, OneHot, Pad, ScatterElements,
+    ScatterND, Slice, Split, Transpose, Trilu;
 }  // namespace rule
 
 }  // namespace hugot::movement

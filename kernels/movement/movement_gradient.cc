@@ -162,6 +162,18 @@ void GatherND(G& g) {
   g.set(0, g.op("ScatterND", {zeros_like(g.x(0)), g.x(1), g.dy()}, with("add")));
 }
 
+// The values take the sums of dy over the places where they are.
+void OneHot(G& g) {
+  if (!g.wants(2)) return;
+  const Term switches = cast_to(g.writer().integers({0, 1}), g.dy().dtype());
+  const Term on = g.writer().repeat(g.node(), {g.x(0), g.x(1), switches});
+  const auto total = [&](const Term& x) {
+    const Term sum = g.op("ReduceSum", {x}, {{"keepdims", int64_t{0}}});
+    return unsqueeze(sum, {0});
+  };
+  g.set(2, g.writer().concat({total(g.dy() * (1 - on)), total(g.dy() * on)}, 0));
+}
+
 namespace {
 
 // ScatterElements and ScatterND: y is data, with elements combined with updates; `gather` reads the
