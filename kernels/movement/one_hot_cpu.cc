@@ -44,11 +44,16 @@ void write_index(int64_t i, const Shape& shape, int64_t* out, int64_t pitch) {
 
 }  // namespace
 
-int64_t one_hot_depth(const Tensor& tensor) {
-  require(tensor.size() == 1, ErrorCode::kInvalidArgument, "the depth has to be one number, not ",
+int64_t single_int64(const Tensor& tensor, std::string_view what) {
+  require(tensor.size() == 1, ErrorCode::kInvalidArgument, what, " has to be one number, not ",
           describe(tensor));
-  int64_t depth = 0;
-  dispatch(NumberTypes{}, tensor.dtype(), [&]<class T>() { depth = to_int64(*tensor.data<T>()); });
+  int64_t number = 0;
+  dispatch(NumberTypes{}, tensor.dtype(), [&]<class T>() { number = to_int64(*tensor.data<T>()); });
+  return number;
+}
+
+int64_t one_hot_depth(const Tensor& tensor) {
+  const int64_t depth = single_int64(tensor, "the depth");
   require(depth >= 0, ErrorCode::kInvalidArgument, "the depth is ", depth);
   return depth;
 }
