@@ -1,5 +1,9 @@
 // Kernel of Einsum: sums over what one operand alone has, then contracts pair by pair.
+#include <algorithm>
 #include <array>
+#include <cmath>
+#include <iterator>
+#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -93,16 +97,55 @@ T times(T a, T b) {
   }
 }
 
-// y[i] = sum of row i of x. Floating-point numbers are added up in float64, integers wrap around.
+// Floating-point numbers are added up in float64, integers wrap around. Term number k goes to chain
+// k % kChains, and the chains' sums are added at the end: how the terms lie in memory, which may
+// depend on the lengths of other axes, does not show in the bits.
+template <class T>
+using Sum = std::conditional_t<std::is_integral_v<T>, uint64_t, double>;
+constexpr int64_t kChains = 8;
+
+// y[i] = sum of row i of x
 template <class T>
 void sum_rows(const T* x, T* y, int64_t rows, int64_t columns, ThreadPool* pool) {
   const int64_t grain = std::max<int64_t>(1, (1 << 15) / columns);
   parallel_for(rows <= grain ? nullptr : pool, rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      using Sum = std::conditional_t<std::is_integral_v<T>, uint64_t, double>;
-      Sum sum = 0;
-      for (int64_t k = 0; k < columns; ++k) sum += static_cast<Sum>(x[i * columns + k]);
-      y[i] = static_cast<T>(sum);
+      const T* row = x + i * columns;
+      std::array<Sum<T>, kChains> sums{};
+      const auto add = [&](int64_t first, int64_t count) {
+        for (int64_t k = 0; k < count; ++k) {
+          sums[static_cast<size_t>(k)] += static_cast<Sum<T>>(row[first + k]);
+        }
+      };
+      const int64_t whole = columns - columns % kChains;
+      for (int64_t k = 0; k < whole; k += kChains) add(k, kChains);
+      add(whole, columns - whole);
+      y[i] = static_cast<T>(std::accumulate(sums.begin(), sums.end(), Sum<T>{0}));
+    }
+  });
+}
+
+// y[i] = sum of column i of x, a block of columns at a time
+template <class T>
+void sum_columns(const T* x, T* y, int64_t rows, int64_t columns, ThreadPool* pool) {
+  constexpr int64_t kBlock = 64;
+  const int64_t blocks = (columns + kBlock - 1) / kBlock;
+  const int64_t grain = std::max<int64_t>(1, (1 << 15) / (kBlock * rows));
+  parallel_for(blocks <= grain ? nullptr : pool, blocks, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t first = block * kBlock;
+      const auto width = static_cast<size_t>(std::min(kBlock, columns - first));
+      std::array<std::array<Sum<T>, kBlock>, kChains> sums{};
+      for (int64_t i = 0; i < rows; ++i) {
+        const T* row = x + i * columns + first;
+        auto& chain = sums[static_cast<size_t>(i % kChains)];
+        for (size_t k = 0; k < width; ++k) chain[k] += static_cast<Sum<T>>(row[k]);
+      }
+      for (size_t k = 0; k < width; ++k) {
+        Sum<T> total = 0;
+        for (const auto& chain : sums) total += chain[k];
+        y[first + static_cast<int64_t>(k)] = static_cast<T>(total);
+      }
     }
   });
 }
@@ -250,10 +293,16 @@ class Contraction {
   Factor summed(const Factor& factor, LabelSet over, bool last) const {
     const Labels kept = picked(last ? result_ : factor.labels, factor.set & ~over);
     const Labels gone = picked(factor.labels, over);
-    const Tensor rows = ordered(factor, joined(kept, gone, {}));
-    Factor sums = make(kept, last);
-    sum_rows(rows.data<T>(), sums.data.data<T>(), size_of(kept), size_of(gone), ctx_.pool());
-    return sums;
+    const int64_t sums = size_of(kept), terms = size_of(gone);
+    Factor result = make(kept, last);
+    T* out = result.data.data<T>();
+    if (const Labels order = joined(gone, kept, {}); sums > 1 && in_order(factor, order)) {
+      sum_columns(factor.data.data<T>(), out, terms, sums, ctx_.pool());
+    } else {
+      const Tensor rows = ordered(factor, joined(kept, gone, {}));
+      sum_rows(rows.data<T>(), out, sums, terms, ctx_.pool());
+    }
+    return result;
   }
 
   // How two factors are brought into the form C[batch, m, n] = A[batch, m, k] B[batch, k, n], or

@@ -202,6 +202,9 @@ TEST_CASE("Einsum of large operands") {
            {"ijk->i", {{5, 70, 130}}},
            {"ij,ij->ji", {{130, 70}, {130, 70}}},
            {"bi,bi->b", {{300, 40}, {300, 40}}},
+           {"ij->j", {{70, 130}}},
+           {"ij->i", {{70, 130}}},
+           {"ijk->jk", {{21, 5, 33}}},
        }) {
     Case test{.name = form.equation,
               .op_type = "Einsum",
@@ -284,19 +287,20 @@ TEST_CASE("a packed Einsum gives each text the bits that it has alone") {
   const ValueId heads = einsum("bsd,dhe->bshe", {words, b.weights({24, 3, 8}, 2)});
   const ValueId squares = einsum("bshe,bshe->bsh", {heads, heads});
   const ValueId tokens = einsum("bsh->bs", {squares});
+  const ValueId halves = einsum("bshe->bse", {heads});
   const ValueId scores = einsum("bqhe,bkhe->bhqk", {heads, heads});
   const ValueId mixed = einsum("bhqk,bkhe->bqhe", {scores, heads});
   const ValueId rows = einsum("bshe->be", {mixed});
   const ValueId classes = einsum("be,ec->bc", {rows, b.weights({8, 5}, 3)});
-  b.graph.outputs = {tokens, mixed, classes};
+  b.graph.outputs = {tokens, halves, mixed, classes};
   infer(b.graph);
   const auto plan = RaggedPlan::compile(b.graph, {{.name = "ids"}});
 
   const std::map<std::string, Batching> expected = {
       {"bsd,dhe->bshe", Batching::kPacked}, {"bshe,bshe->bsh", Batching::kPacked},
-      {"bsh->bs", Batching::kPacked},       {"bqhe,bkhe->bhqk", Batching::kLoop},
-      {"bhqk,bkhe->bqhe", Batching::kLoop}, {"bshe->be", Batching::kLoop},
-      {"be,ec->bc", Batching::kRows}};
+      {"bsh->bs", Batching::kPacked},       {"bshe->bse", Batching::kPacked},
+      {"bqhe,bkhe->bhqk", Batching::kLoop}, {"bhqk,bkhe->bqhe", Batching::kLoop},
+      {"bshe->be", Batching::kLoop},        {"be,ec->bc", Batching::kRows}};
   int seen = 0;
   for (NodeId id = 0; id < static_cast<NodeId>(plan->graph().node_count()); ++id) {
     const auto rule = expected.find(plan->graph().node(id).name);
@@ -305,12 +309,12 @@ TEST_CASE("a packed Einsum gives each text the bits that it has alone") {
     CHECK(plan->batching(id) == rule->second);
     ++seen;
   }
-  CHECK(seen == 7);
+  CHECK(seen == 8);
 
   RaggedExecutor executor(plan);
   const std::vector<int64_t> lengths = {3, 1, 7, 1, 2};
   std::vector<int64_t> all;
-  std::vector<std::vector<float>> alone(3);
+  std::vector<std::vector<float>> alone(4);
   for (const int64_t length : lengths) {
     std::vector<int64_t> text;
     for (int64_t i = 0; i < length; ++i) text.push_back((17 * length + 5 * i) % 50);
