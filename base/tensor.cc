@@ -22,15 +22,26 @@ std::shared_ptr<const void> allocate(size_t bytes, void** data) {
   return {*data, [](const void* p) { ::operator delete(const_cast<void*>(p), kAlignment); }};
 }
 
+std::shared_ptr<const void> allocate_strings(int64_t count, void** data) {
+  const auto size = static_cast<size_t>(std::max<int64_t>(count, 1));
+  std::shared_ptr<std::vector<std::string>> strings;
+  if (size <= std::vector<std::string>().max_size()) {
+    try {
+      strings = std::make_shared<std::vector<std::string>>(size);
+    } catch (const std::bad_alloc&) {  // said below
+    }
+  }
+  require(strings != nullptr, ErrorCode::kOutOfMemory, "cannot allocate ", count, " strings");
+  *data = strings->data();
+  return strings;
+}
+
 }  // namespace
 
 Tensor::Tensor(DType dtype, const Shape& shape) : dtype_(dtype), shape_(shape), allocated_(true) {
   require(dtype != DType::kUndefined, ErrorCode::kInternal, "a tensor needs an element type");
   if (dtype == DType::kString) {
-    auto strings = std::make_shared<std::vector<std::string>>(
-        static_cast<size_t>(std::max<int64_t>(shape.size(), 1)));
-    data_ = strings->data();
-    owner_ = std::move(strings);
+    owner_ = allocate_strings(shape.size(), &data_);
   } else {
     owner_ = allocate(byte_size(dtype, shape), &data_);
   }

@@ -42,7 +42,10 @@ ValueId identity(const Graph& graph, const Node& node) {
   if (!node.domain.empty()) return kNoValue;
   if (op == "Identity" || op == "Cast" || op == "CastLike" || op == "Expand" || op == "Tile")
     return x;
-  if (op == "Dropout") return node.input(2) == kNoValue || is(node.input(2), 0) ? x : kNoValue;
+  if (op == "Dropout") {
+    const bool trains = node.op->since_version < 7 && node.get<int64_t>("is_test", 0) == 0;
+    return !trains && (node.input(2) == kNoValue || is(node.input(2), 0)) ? x : kNoValue;
+  }
   if (op == "Add") return is(y, 0) ? x : is(x, 0) ? y : kNoValue;
   if (op == "Sub") return is(y, 0) ? x : kNoValue;
   if (op == "Mul") return is(y, 1) ? x : is(x, 1) ? y : kNoValue;

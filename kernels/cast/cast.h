@@ -6,8 +6,8 @@
 
 namespace hugot::cast {
 
-// The type that the node converts to: attribute `to`. Throws kInvalidData for a number that is no
-// type.
+// The type that the node converts to: attribute `to`, a name in version 1 and a number since then.
+// Throws kInvalidData for what is no type.
 DType target_of(const Node& node);
 
 void cast(KernelContext& ctx);

@@ -111,6 +111,17 @@ NarrowOptions options_of(const Node& node) {
   return options;
 }
 
+// The names that version 1 has for types.
+DType type_named(std::string_view name) {
+  constexpr std::string_view kNames[] = {"FLOAT",  "UINT8",  "INT8",   "UINT16", "INT16",
+                                         "INT32",  "INT64",  "STRING", "BOOL",   "FLOAT16",
+                                         "DOUBLE", "UINT32", "UINT64"};
+  const auto at = std::find(std::begin(kNames), std::end(kNames), name);
+  require(at != std::end(kNames), ErrorCode::kInvalidData, "attribute to = '", name,
+          "' is no element type");
+  return static_cast<DType>(at - std::begin(kNames) + 1);  // they are numbered in this order
+}
+
 void run(KernelContext& ctx, DType target) {
   const Tensor& from = ctx.input(0);
   convert_tensor(ctx.pool(), from, ctx.output(0, target, from.shape()), options_of(ctx.node()));
@@ -119,6 +130,7 @@ void run(KernelContext& ctx, DType target) {
 }  // namespace
 
 DType target_of(const Node& node) {
+  if (node.op->since_version < 6) return type_named(node.at<std::string>("to"));
   const auto to = node.at<int64_t>("to");
   require(to > 0 && to < kDTypeCount, ErrorCode::kInvalidData, "attribute to = ", to,
           " is no element type");

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "kernels/cast/narrow.h"
 #include "tests/harness.h"
@@ -54,6 +55,32 @@ TEST_CASE("small numbers survive a cast between any two types") {
         {cast("to bool", numbers(from, {3}, {0, 1, 5}), numbers(DType::kBool, {3}, {0, 1, 1})),
          cast("from bool", numbers(DType::kBool, {2}, {0, 1}), numbers(from, {2}, {0, 1}))});
   }
+}
+
+TEST_CASE("version 1 names the type") {
+  const Tensor x = numbers(DType::kFloat32, {3}, {0, 2.5, -7});
+  const auto named = [&](const char* name) {
+    return Case{.name = name,
+                .op_type = "Cast",
+                .inputs = {x},
+                .attributes = {{"to", std::string(name)}},
+                .opset = 1};
+  };
+  std::vector<Case> cases;
+  for (const auto& [name, dtype] : std::map<const char*, DType>{{"FLOAT", DType::kFloat32},
+                                                                {"DOUBLE", DType::kFloat64},
+                                                                {"FLOAT16", DType::kFloat16},
+                                                                {"INT8", DType::kInt8},
+                                                                {"INT64", DType::kInt64},
+                                                                {"BOOL", DType::kBool}}) {
+    cases.push_back(named(name));
+    cases.back().expected = {as_type(x, dtype)};
+  }
+  for (const char* name : {"float", "", "COMPLEX"}) {
+    cases.push_back(named(name));
+    cases.back().error = ErrorCode::kInvalidData;
+  }
+  run_cases(cases);
 }
 
 TEST_CASE("casts at the edges") {

@@ -1,4 +1,4 @@
-// Matrix products: MatMul, Gemm and the engine's own Linear.
+// Matrix products: MatMul, Gemm, Einsum and the engine's own Linear.
 #ifndef HUGOT_KERNELS_MATMUL_MATMUL_H_
 #define HUGOT_KERNELS_MATMUL_MATMUL_H_
 
@@ -55,10 +55,11 @@ std::shared_ptr<const Prepared> prepare_linear(const Node& node,
 void matmul(KernelContext& ctx);
 void gemm(KernelContext& ctx);
 void linear(KernelContext& ctx);
+void einsum(KernelContext& ctx);
 
-// Gradient rules: matmul_gradient.cc.
+// Gradient rules: matmul_gradient.cc, einsum_gradient.cc.
 namespace rule {
-GradientRule Gemm, Linear, MatMul;
+GradientRule Einsum, Gemm, Linear, MatMul;
 }  // namespace rule
 
 }  // namespace hugot::matmul

@@ -243,7 +243,15 @@ void infer_tile(InferContext& ctx) {
   out.dtype = in.dtype;
   out.uniform = in.single_value();
   if (!in.shape) return;
-  const auto repeats = ctx.input(1).dimensions();
+  auto repeats = ctx.input(1).dimensions();
+  if (ctx.node().op->since_version < 6) {
+    const auto count = ctx.input(1).single_value(), axis = ctx.input(2).single_value();
+    repeats.reset();
+    if (count && axis) {
+      const Int64List list = tile_repeats(ctx.node(), *count, &*axis, in.rank());
+      repeats = Dims(list.begin(), list.end());
+    }
+  }
   if (!repeats || repeats->size() != in.shape->size()) {
     out.shape = unknown_dims(ctx, 0, in.rank());
     return;
@@ -254,6 +262,7 @@ void infer_tile(InferContext& ctx) {
 }
 
 Batching batch_tile(const BatchQuery& query) {
+  if (query.node().op->since_version < 6) return Batching::kLoop;
   const auto repeats = query.input_fact(1).integers();
   if (!repeats) return Batching::kLoop;
   std::vector<int64_t> axes;
@@ -338,9 +347,11 @@ OpDef onnx_Slice(int version) {
                        movement::rule::Slice);
 }
 
-OpDef onnx_Tile(int) {
-  return with_gradient(define({2, 2}, movement::infer_tile, movement::tile, movement::batch_tile),
-                       movement::rule::Moved);
+OpDef onnx_Tile(int version) {
+  const int inputs = version < 6 ? 3 : 2;
+  return with_gradient(
+      define({inputs, inputs}, movement::infer_tile, movement::tile, movement::batch_tile),
+      movement::rule::Tile);
 }
 
 OpDef onnx_Trilu(int) {

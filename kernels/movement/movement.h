@@ -52,6 +52,17 @@ struct Padding {
 Padding padding(std::span<const int64_t> pads, const std::optional<std::vector<int64_t>>& axes,
                 int rank);
 
+// The one number in an operand of any type of numbers, called `what` in errors. Throws
+// kInvalidArgument for more or fewer.
+int64_t single_int64(const Tensor& tensor, std::string_view what);
+
+// The depth of OneHot. Throws kInvalidArgument when it is negative.
+int64_t one_hot_depth(const Tensor& tensor);
+
+// How often Tile repeats each axis. Version 1 has one axis and its repeats as operands, later ones
+// a list of repeats for all.
+Int64List tile_repeats(const Node& node, const Tensor& repeats, const Tensor* axis, int rank);
+
 void transpose(KernelContext& ctx);
 void concat(KernelContext& ctx);
 void split(KernelContext& ctx);
@@ -64,11 +75,13 @@ void gather_elements(KernelContext& ctx);
 void gather_nd(KernelContext& ctx);
 void scatter_elements(KernelContext& ctx);
 void scatter_nd(KernelContext& ctx);
+void one_hot(KernelContext& ctx);
+void non_zero(KernelContext& ctx);
 
 // Gradient rules: movement_gradient.cc.
 namespace rule {
-GradientRule Concat, Gather, GatherElements, GatherND, Moved, Pad, ScatterElements, ScatterND,
-    Slice, Split, Transpose, Trilu;
+GradientRule Concat, Gather, GatherElements, GatherND, Moved, OneHot, Pad, ScatterElements,
+    ScatterND, Slice, Split, Tile, Transpose, Trilu;
 }  // namespace rule
 
 }  // namespace hugot::movement

@@ -185,11 +185,26 @@ void slice(KernelContext& ctx) {
   copy_view(in, view, ctx.output(0, in.dtype(), shape), ctx.pool());
 }
 
+Int64List tile_repeats(const Node& node, const Tensor& repeats, const Tensor* axis, int rank) {
+  Int64List list;
+  if (node.op->since_version < 6) {
+    require(axis != nullptr, ErrorCode::kInvalidData, "input 2, the axis, is missing");
+    const int64_t repeated = normalize_axis(single_int64(*axis, "the axis"), rank);
+    const int64_t count = single_int64(repeats, "the number of tiles");
+    for (int64_t i = 0; i < rank; ++i) list.push_back(i == repeated ? count : 1);
+  } else {
+    list = Int64List(repeats);
+    require(static_cast<int>(list.size()) == rank, ErrorCode::kInvalidArgument, list.size(),
+            " repeats for a tensor of rank ", rank);
+  }
+  return list;
+}
+
 void tile(KernelContext& ctx) {
   const Tensor& in = ctx.input(0);
-  const Int64List repeats(ctx.input(1));
-  require(static_cast<int>(repeats.size()) == in.rank(), ErrorCode::kInvalidArgument,
-          repeats.size(), " repeats for a tensor of rank ", in.rank());
+  const bool has_axis = ctx.num_inputs() > 2 && ctx.has_input(2);
+  const Int64List repeats =
+      tile_repeats(ctx.node(), ctx.input(1), has_axis ? &ctx.input(2) : nullptr, in.rank());
   const auto strides = row_major_strides(in.shape());
   std::array<int64_t, Shape::kMaxRank> dims{};
   StridedView view;

@@ -28,21 +28,34 @@ int64_t axis_of(G& g, const Term& x, int64_t fallback) {
   return normalize_axis(g.node().get<int64_t>("axis", fallback), x.rank());
 }
 
-}  // namespace
-
-// For every operator that only moves elements of input 0: moves the numbers of the elements the
-// same way, which tells for each element of y where it came from, and adds dy up there.
-void Moved(G& g) {
+// Moves the numbers of the elements of x as the node moves the elements, which tells for each
+// element of y where it came from, and adds dy up there. `inputs`: those behind x.
+void add_where_from(G& g, std::vector<Term> inputs) {
   const Term x = g.x();
-  std::vector<Term> inputs = {numbered(g, x)};
-  for (int i = 1; i < g.num_inputs(); ++i) {
-    const bool index = g.x(i) && is_integer(g.x(i).dtype());
-    inputs.push_back(index ? g.x(i) : Term());
-  }
+  inputs.insert(inputs.begin(), numbered(g, x));
   const Term from = g.writer().repeat(g.node(), inputs);
   const Term sums =
       g.op("ScatterElements", {flat(zeros_like(x)), flat(from), flat(g.dy())}, along(0, "add"));
   g.set(0, reshape_like(sums, x));
+}
+
+}  // namespace
+
+// For every operator that only moves elements of input 0.
+void Moved(G& g) {
+  std::vector<Term> inputs;
+  for (int i = 1; i < g.num_inputs(); ++i) {
+    const bool index = g.x(i) && is_integer(g.x(i).dtype());
+    inputs.push_back(index ? g.x(i) : Term());
+  }
+  add_where_from(g, std::move(inputs));
+}
+
+// In version 1 repeats and axis may be of the type of x.
+void Tile(G& g) {
+  std::vector<Term> inputs;
+  for (int i = 1; i < g.num_inputs(); ++i) inputs.push_back(cast_to(g.x(i), DType::kInt64));
+  add_where_from(g, std::move(inputs));
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -160,6 +173,18 @@ void GatherElements(G& g) {
 void GatherND(G& g) {
   if (g.node().get<int64_t>("batch_dims", 0) != 0) return Moved(g);
   g.set(0, g.op("ScatterND", {zeros_like(g.x(0)), g.x(1), g.dy()}, with("add")));
+}
+
+// The values take the sums of dy over the places where they are.
+void OneHot(G& g) {
+  if (!g.wants(2)) return;
+  const Term switches = cast_to(g.writer().integers({0, 1}), g.dy().dtype());
+  const Term on = g.writer().repeat(g.node(), {g.x(0), g.x(1), switches});
+  const auto total = [&](const Term& x) {
+    const Term sum = g.op("ReduceSum", {x}, {{"keepdims", int64_t{0}}});
+    return unsqueeze(sum, {0});
+  };
+  g.set(2, g.writer().concat({total(g.dy() * (1 - on)), total(g.dy() * on)}, 0));
 }
 
 namespace {

@@ -181,7 +181,8 @@ void infer_dropout(InferContext& ctx) {
   const Node& node = ctx.node();
   const Fact& in = ctx.input(0);
   const bool may_drop = ctx.num_inputs() > 2 && ctx.has_input(2);
-  const auto training = may_drop ? ctx.integers(2) : std::vector<int64_t>{0};
+  const auto training =
+      may_drop ? ctx.integers(2) : std::vector<int64_t>{dropout_trains_by_attribute(node) ? 1 : 0};
   const bool inference = training && training->size() == 1 && training->front() == 0;
   if (inference) {
     pass_fact(ctx, 0);
@@ -324,7 +325,11 @@ Batching batch_view(const BatchQuery& query) {
 
 namespace ops {
 
-OpDef onnx_Reshape(int) { return views::define_view({2, 2}, views::infer_reshape, views::reshape); }
+// Version 1 has the shape as an attribute, as View.
+OpDef onnx_Reshape(int version) {
+  return version < 5 ? views::define_view({1, 1}, views::infer_view, views::view)
+                     : views::define_view({2, 2}, views::infer_reshape, views::reshape);
+}
 
 OpDef hugot_View(int) { return views::define_view({1, 1}, views::infer_view, views::view); }
 
@@ -359,7 +364,9 @@ OpDef onnx_ConstantOfShape(int) {
   return define({1, 1}, views::infer_constant_of_shape, views::constant_of_shape);
 }
 
-OpDef onnx_Range(int) { return define({3, 3}, views::infer_range, views::range); }
+OpDef onnx_Range(int) {
+  return with_gradient(define({3, 3}, views::infer_range, views::range), views::rule::Range);
+}
 
 OpDef onnx_Expand(int) {
   return with_gradient(define({2, 2}, views::infer_expand, views::expand, views::batch_expand),

@@ -20,6 +20,10 @@ Tensor constant_value(const Node& node);
 // The one element that ConstantOfShape repeats; a scalar.
 Tensor fill_value(const Node& node);
 
+// True for Dropout nodes before version 7 that do not say that they are used for inference. Later
+// ones have an input for that, or never train.
+bool dropout_trains_by_attribute(const Node& node);
+
 // The axes [first, second) of a tensor of this rank that Shape tells about.
 std::pair<int, int> shape_range(const Node& node, int rank);
 
@@ -47,7 +51,7 @@ void eye_like(KernelContext& ctx);
 
 // Gradient rules: views_gradient.cc.
 namespace rule {
-GradientRule Dropout, Expand, EyeLike, View;
+GradientRule Dropout, Expand, EyeLike, Range, View;
 }  // namespace rule
 
 }  // namespace hugot::views

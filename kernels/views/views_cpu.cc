@@ -173,13 +173,18 @@ void identity(KernelContext& ctx) {
   }
 }
 
+bool dropout_trains_by_attribute(const Node& node) {
+  return node.op->since_version < 7 && node.get<int64_t>("is_test", 0) == 0;
+}
+
 void dropout(KernelContext& ctx) {
   const Tensor& in = ctx.input(0);
-  const bool training = ctx.num_inputs() > 2 && ctx.has_input(2) && ctx.input(2).size() == 1 &&
-                        to_int64s(ctx.input(2)).front() != 0;
+  const bool training = dropout_trains_by_attribute(ctx.node()) ||
+                        (ctx.num_inputs() > 2 && ctx.has_input(2) && ctx.input(2).size() == 1 &&
+                         to_int64s(ctx.input(2)).front() != 0);
   if (training) {
-    float ratio = 0.5f;
-    if (ctx.has_input(1)) {
+    float ratio = ctx.node().get("ratio", 0.5f);
+    if (ctx.num_inputs() > 1 && ctx.has_input(1)) {
       require(ctx.input(1).size() == 1, ErrorCode::kInvalidArgument,
               "the ratio has to be a scalar");
       dispatch(FloatTypes{}, ctx.input(1).dtype(),
@@ -187,7 +192,7 @@ void dropout(KernelContext& ctx) {
     }
     require(ratio == 0.0f, ErrorCode::kUnsupported, "operator Dropout version ",
             ctx.node().op->since_version,
-            " with training_mode and a ratio other than 0 is not implemented");
+            " in training with a ratio other than 0 is not implemented");
   }
   ctx.alias(0, 0, in.shape());
   if (ctx.num_outputs() > 1 && ctx.wants_output(1)) {

@@ -13,6 +13,16 @@ void Expand(G& g) { g.set(0, g.dy()); }
 // Only the shape of x counts.
 void EyeLike(G&) {}
 
+// y[i] = start + i delta. The limit decides only how many elements there are.
+void Range(G& g) {
+  const auto total = [&](const Term& terms, const Term& like) {
+    return reshape_like(g.op("ReduceSum", {terms}, {{"keepdims", int64_t{0}}}), like);
+  };
+  const Term steps = cast_to(g.op("Range", {0, count_of(g.dy()), 1}), g.dy().dtype());
+  g.set(0, total(g.dy(), g.x(0)));
+  g.set(2, total(g.dy() * steps, g.x(2)));
+}
+
 // In training y = x mask / (1 - ratio), with the mask that was drawn; otherwise y = x. The ratio is
 // no parameter and has no gradient.
 void Dropout(G& g) {
