@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
 #include "graph/exec/executor.h"
 #include "tests/graph_builder.h"
@@ -217,6 +218,61 @@ TEST_CASE("masks of single texts vanish in every spelling") {
               b.op("Expand", {b.op("Cast", {mask}, {{"to", int64_t{9}}}), b.op("Shape", {hidden})});
           return b.op("Where", {keep, hidden, b.number(0)});
         }) == 1);
+}
+
+TEST_CASE("half precision is computed in float32 and rounded where the graph says so") {
+  GraphBuilder b(14);
+  const auto half = [](const Tensor& tensor) { return test::as_type(tensor, DType::kFloat16); };
+  const Attributes to_half = {{"to", int64_t{static_cast<int>(DType::kFloat16)}}};
+  const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat16, {Dim::symbol("n"), 8}));
+  const ValueId w =
+      b.graph.add_initializer("w", half(test::random_tensor(DType::kFloat32, {8, 8}, -1, 1, 1)));
+  const ValueId product = b.op("MatMul", {x, w});
+  const ValueId rounded = b.op("Cast", {b.op("Tanh", {product})}, to_half);
+  const ValueId positive =
+      b.op("Greater", {rounded, b.graph.add_initializer("zero", half(Tensor::scalar(0.0f)))});
+  b.graph.outputs = {b.op("Mul", {rounded, rounded}), positive, product};
+  const Tensor input = half(test::random_tensor(DType::kFloat32, {5, 8}, -2, 2, 2));
+  const auto run = [&](Graph graph) {
+    Executor executor(Plan::compile(std::move(graph)));
+    return executor.run(std::span(&input, 1));
+  };
+  infer(b.graph);
+  const std::vector<Tensor> before = run(b.graph);
+  PassContext context{ops()};
+  optimize_exact(b.graph, context);
+  b.graph.verify("widen_half");
+  for (NodeId id = 0; id < static_cast<NodeId>(b.graph.node_count()); ++id) {
+    const Node& node = b.graph.node(id);
+    CAPTURE(node.label());
+    if (node.op_type == "Cast") continue;
+    CHECK(b.graph.fact(node.inputs[0]).dtype == DType::kFloat32);
+  }
+  const std::vector<Tensor> after = run(b.graph), again = run(b.graph);
+  for (size_t i = 0; i < after.size(); ++i) {
+    CAPTURE(i);
+    CHECK(identical(after[i], again[i]));
+    CHECK(after[i].dtype() == before[i].dtype());
+    CHECK(test::difference(after[i], before[i], {.relative = 2e-3, .absolute = 2e-3}) == "");
+  }
+}
+
+TEST_CASE("threads that share a plan may begin at once; weights are packed once") {
+  GraphBuilder b(14);
+  const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));
+  b.graph.outputs = {b.op("MatMul", {x, b.weights({8, 8}, 1)})};
+  const Tensor input = test::random_tensor(DType::kFloat32, {5, 8}, -4, 4, 1);
+  const Tensor expected = run_exact(b.graph, input);
+  infer(b.graph);
+  const auto plan = Plan::compile(b.graph);
+  std::vector<Tensor> results(4);
+  {
+    std::vector<std::jthread> threads;
+    for (Tensor& result : results) {
+      threads.emplace_back([&] { result = Executor(plan).run(std::span(&input, 1))[0]; });
+    }
+  }
+  for (const Tensor& result : results) CHECK(identical(result, expected));
 }
 
 }  // namespace hugot

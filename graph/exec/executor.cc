@@ -21,8 +21,8 @@ std::shared_ptr<const Prepared> WeightPacker::prepare(const Node& node, Find con
     data.push_back(input == kNoValue ? nullptr : constant(input));
   }
   const std::vector<const Tensor*> constants(data.begin(), data.end());
-  auto prepared = with_context([&] { return node.label(); },
-                               [&] { return node.op->prepare(node, constants); });
+  auto prepared =
+      with_context([&] { return node.label(); }, [&] { return node.op->prepare(node, constants); });
   for (size_t i = 0; prepared != nullptr && i < data.size(); ++i) {
     if (data[i] == nullptr || !prepared->replaces_input(static_cast<int>(i))) continue;
     release(node.inputs[i], *data[i]);

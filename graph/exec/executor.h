@@ -71,7 +71,7 @@ class Plan {
 
   Graph graph_;
   MemoryPlan memory_;
-  std::vector<int> output_index_;  // by ValueId: position in graph().outputs, or kNoOutput
+  std::vector<int> output_index_;    // by ValueId: position in graph().outputs, or kNoOutput
   mutable std::once_flag prepared_;  // guards the two below until prepare() has returned
   mutable std::vector<Step> steps_;
   mutable std::vector<Datum> constants_;  // by ValueId, undefined where the value is none

@@ -105,8 +105,6 @@ class Widening {
 
 }  // namespace
 
-size_t widen_half(Graph& graph, PassContext& context) {
-  return Widening(graph, context.ops).run();
-}
+size_t widen_half(Graph& graph, PassContext& context) { return Widening(graph, context.ops).run(); }
 
 }  // namespace hugot
