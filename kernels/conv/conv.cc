@@ -167,7 +167,8 @@ Geometry geometry(const Node& node, const Shape& x, const Shape& w) {
   Geometry g;
   g.spatial = x.rank() - 2;
   g.groups = groups_of(node);
-  if (w.rank() != x.rank() || w[1] * g.groups != x[1] || w[0] % g.groups != 0) {
+  if (w.rank() != x.rank() || x[1] % g.groups != 0 || w[1] != x[1] / g.groups ||
+      w[0] % g.groups != 0) {
     fail(ErrorCode::kInvalidArgument, "a weight ", w.to_string(), " in ", g.groups,
          " groups does not fit an input ", x.to_string());
   }
