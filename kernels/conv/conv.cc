@@ -54,10 +54,10 @@ Axis axis_of(const Window& window, int64_t in, int64_t kernel) {
     return axis;
   }
   const int64_t room = in + window.before + window.after - extent(window, kernel);
-  // One that is missing with stride 1 is an axis of length 0, where all formulas agree.
-  require(room >= 0 || (room == -1 && window.stride == 1), ErrorCode::kInvalidArgument,
-          "a window of ", extent(window, kernel), " does not fit an axis of ", in, " padded by ",
-          window.before, " and ", window.after);
+  // Nothing, seen one by one, is nothing. With strides the formulas would not say so.
+  const bool nothing = room == -1 && window.stride == 1 && extent(window, kernel) == 1;
+  require(room >= 0 || nothing, ErrorCode::kInvalidArgument, "a window of ", extent(window, kernel),
+          " does not fit an axis of ", in, " padded by ", window.before, " and ", window.after);
   axis.out = room < 0 ? 0 : room / window.stride + 1;
   return axis;
 }

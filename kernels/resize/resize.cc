@@ -127,13 +127,14 @@ void infer_gradient(InferContext& ctx) {
 namespace ops {
 
 OpDef onnx_Resize(int version) {
-  const Arity inputs = version < 11 ? Arity{2, 2} : version < 13 ? Arity{3, 4} : Arity{1, 4};
+  // Version 11 calls roi and scales required; there are files that omit them.
+  const Arity inputs = version < 11 ? Arity{2, 2} : Arity{1, 4};
   return with_gradient(define(inputs, resize::infer_resize, resize::resize, resize::batch_resize),
                        resize::rule::Resize);
 }
 
 OpDef hugot_ResizeGradient(int) {
-  return with_gradient(define({3, 5}, resize::infer_gradient, resize::resize_gradient),
+  return with_gradient(define({2, 5}, resize::infer_gradient, resize::resize_gradient),
                        resize::rule::ResizeGradient);
 }
 

@@ -52,7 +52,9 @@ struct Operands {
 struct Axis {
   int64_t in = 0, out = 0;
   float scale = 1;
-  double width = 0;  // `out`, or the product that was rounded down to it
+  // The scale as a quotient of two lengths when it comes from sizes; else 0.
+  double numerator = 0, denominator = 0;
+  double width = 0;  // `out` before it was rounded
   double roi_start = 0, roi_end = 1;
   bool changes = false;  // false: the result is the input
 };
@@ -80,7 +82,7 @@ Operands operands_of(const Node& node);
 std::vector<int> axes_of(const Node& node, int rank);
 // The length of an axis under a scale. Throws kInvalidArgument for one that is no number above 0.
 int64_t scaled(int64_t length, float scale);
-// Sets `out`, `scale` and `width` of the given axes to what `sizes` and the policy ask for.
+// Sets the length and the scale of the given axes to what `sizes` and the policy ask for.
 void fit_sizes(AspectRatio policy, std::span<const int> which, std::span<const int64_t> sizes,
                std::span<Axis> axes);
 

@@ -34,37 +34,40 @@ const Tensor* operand(const KernelContext& ctx, int i) {
   return ctx.input(i).size() > 0 ? &ctx.input(i) : nullptr;
 }
 
-// Where element `j` of the result lies in the input. Like in other runtimes this happens in
-// float32, which is what makes a rounded scale such as 1/3 hit the elements that were meant.
-float coordinate(const Method& method, const Axis& axis, int64_t j) {
-  const auto x = static_cast<float>(j), in = static_cast<float>(axis.in);
+// x / scale, so that what should be a whole number or a half is one. A scale that stands for a
+// quotient such as 1/3 is rounded to float32, as is the result: other runtimes do the same. Sizes
+// give the quotient itself.
+double unscaled(const Axis& axis, double x) {
+  if (axis.numerator > 0) return x * axis.denominator / axis.numerator;
+  return static_cast<double>(static_cast<float>(x) / axis.scale);
+}
+
+// Where element `index` of the result lies in the input.
+double coordinate(const Method& method, const Axis& axis, int64_t index) {
+  const auto x = static_cast<double>(index), in = static_cast<double>(axis.in);
+  const auto steps = static_cast<double>(axis.out - 1);
   switch (method.coordinates) {
     case Coordinates::kHalfPixel:
-      return (x + 0.5f) / axis.scale - 0.5f;
+      return unscaled(axis, x + 0.5) - 0.5;
     case Coordinates::kPytorchHalfPixel:
-      return axis.out > 1 ? (x + 0.5f) / axis.scale - 0.5f : 0.0f;
+      return axis.out > 1 ? unscaled(axis, x + 0.5) - 0.5 : 0;
     case Coordinates::kAsymmetric:
-      return x / axis.scale;
+      return unscaled(axis, x);
     case Coordinates::kTfHalfPixelForNearest:
-      return (x + 0.5f) / axis.scale;
+      return unscaled(axis, x + 0.5);
     case Coordinates::kHalfPixelSymmetric: {
       const double adjustment = static_cast<double>(axis.out) / axis.width;
-      const double offset = static_cast<double>(in) / 2 * (1 - adjustment);
-      return static_cast<float>(offset + (static_cast<double>(j) + 0.5) / axis.scale - 0.5);
+      return in / 2 * (1 - adjustment) + unscaled(axis, x + 0.5) - 0.5;
     }
     case Coordinates::kAlignCorners:
-      // The cases that ONNX publishes divide by the length before it was rounded down.
-      if (axis.out == 1) return 0;
-      return static_cast<float>(static_cast<double>(j) * static_cast<double>(axis.in - 1) /
-                                (axis.width - 1));
+      // The cases that ONNX publishes divide by the length before it was rounded.
+      return axis.out == 1 ? 0 : x * (in - 1) / (axis.width - 1);
     case Coordinates::kTfCropAndResize:
       break;
   }
-  const double last = static_cast<double>(axis.in - 1);
-  if (axis.out == 1) return static_cast<float>(0.5 * (axis.roi_start + axis.roi_end) * last);
-  return static_cast<float>(axis.roi_start * last + static_cast<double>(j) *
-                                                        (axis.roi_end - axis.roi_start) * last /
-                                                        static_cast<double>(axis.out - 1));
+  if (axis.out == 1) return 0.5 * (axis.roi_start + axis.roi_end) * (in - 1);
+  // In this order the last element is not moved outside of the input by rounding.
+  return (axis.roi_start * (steps - x) + axis.roi_end * x) * (in - 1) / steps;
 }
 
 double rounded(Rounding rounding, double x, float scale) {
@@ -177,29 +180,33 @@ void fit_sizes(AspectRatio policy, std::span<const int> which, std::span<const i
                std::span<Axis> axes) {
   require(sizes.size() == which.size(), ErrorCode::kInvalidArgument, sizes.size(),
           " sizes do not fit ", which.size(), " axes");
-  double common = 0;
+  const Axis* decisive = nullptr;  // the axis whose scale all have
+  const auto scale_of = [](const Axis& axis) { return axis.numerator / axis.denominator; };
   for (size_t i = 0; i < which.size(); ++i) {
     Axis& axis = axes[static_cast<size_t>(which[i])];
     require(sizes[i] >= 0, ErrorCode::kInvalidArgument, "a size is ", sizes[i]);
+    require(axis.in > 0 || policy == AspectRatio::kStretch, ErrorCode::kInvalidArgument,
+            "an axis of length 0 has no aspect ratio to keep");
     axis.out = sizes[i];
-    if (policy != AspectRatio::kStretch) {
-      require(axis.in > 0, ErrorCode::kInvalidArgument,
-              "an axis of length 0 has no aspect ratio to keep");
-    }
-    const double scale = static_cast<double>(axis.out) / static_cast<double>(axis.in);
+    axis.width = axis.numerator = static_cast<double>(axis.out);
+    axis.denominator = static_cast<double>(axis.in);
+    axis.scale = static_cast<float>(scale_of(axis));
     const bool smaller = policy == AspectRatio::kNotLarger;
-    common = i == 0 ? scale : smaller ? std::min(common, scale) : std::max(common, scale);
-    axis.scale = static_cast<float>(scale);
+    if (decisive == nullptr ||
+        (smaller ? scale_of(axis) < scale_of(*decisive) : scale_of(axis) > scale_of(*decisive))) {
+      decisive = &axis;
+    }
   }
+  if (policy == AspectRatio::kStretch || decisive == nullptr) return;
+  const double numerator = decisive->numerator, denominator = decisive->denominator;
   for (const int i : which) {
     Axis& axis = axes[static_cast<size_t>(i)];
-    if (policy != AspectRatio::kStretch) {
-      const double product = std::floor(common * static_cast<double>(axis.in) + 0.5);
-      require(product < 0x1p62, ErrorCode::kInvalidArgument, "a size overflows");
-      axis.out = static_cast<int64_t>(product);
-      axis.scale = static_cast<float>(common);
-    }
-    axis.width = static_cast<double>(axis.out);
+    axis.numerator = numerator;
+    axis.denominator = denominator;
+    axis.scale = static_cast<float>(scale_of(axis));
+    axis.width = static_cast<double>(axis.in) * numerator / denominator;
+    require(axis.width < 0x1p62, ErrorCode::kInvalidArgument, "a size overflows");
+    axis.out = static_cast<int64_t>(std::floor(axis.width + 0.5));
   }
 }
 
@@ -273,7 +280,7 @@ Table table_of(const Method& method, const Axis& axis) {
   table.weight.reserve(size);
   const auto last = static_cast<double>(axis.in - 1);
   for (int64_t j = 0; j < axis.out; ++j) {
-    double x = static_cast<double>(coordinate(method, axis, j));
+    double x = coordinate(method, axis, j);
     if (method.coordinates == Coordinates::kTfCropAndResize && !(x >= 0 && x <= last)) {
       table.outside.push_back(j);
       x = 0;
