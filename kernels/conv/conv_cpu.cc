@@ -4,8 +4,9 @@
 #include "base/error.h"
 #include "kernels/conv/columns.h"
 #include "kernels/conv/compute.h"
-#include "kernels/convert.h"
+#include "kernels/conv/depthwise.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/dispatch.h"
 
 namespace hugot::conv {
@@ -16,6 +17,7 @@ namespace {
 // the kernel has elements.
 void convolve(KernelContext& ctx, const Geometry& g, const float* x, const float* w,
               const float* bias, float* y) {
+  if (is_depthwise(g)) return convolve_depthwise(ctx, g, x, w, bias, y);
   const Columns columns(g);
   const int64_t rows = columns.rows(), outputs = columns.outputs();
   const int64_t width = cpu::gemm_panel_width();
@@ -23,6 +25,7 @@ void convolve(KernelContext& ctx, const Geometry& g, const float* x, const float
   ThreadPool* pool = ctx.pool();
   const int64_t size = (rows * width + 15) / 16 * 16;
   float* scratch = ctx.scratch_of<float>(size * (pool == nullptr ? 1 : pool->size()));
+  const auto add = cpu::active_kernels().add.vs;
   const auto run = [&](int64_t item, float* panel) {
     const int64_t part = item / panels, group = part % g.groups;
     const int64_t begin = item % panels * width, end = std::min(begin + width, outputs);
@@ -32,16 +35,12 @@ void convolve(KernelContext& ctx, const Geometry& g, const float* x, const float
     }
     columns.gather(x + part * g.channels * g.in_size(), 0, g.channels, begin, end, panel, width);
     float* result = y + part * g.filters * outputs;
-    cpu::Epilogue epilogue;
-    if (bias != nullptr) {
-      for (int64_t m = 0; m < g.filters; ++m) {
-        std::fill_n(result + m * outputs + begin, count, bias[group * g.filters + m]);
-      }
-      epilogue.residual = result;
-      epilogue.residual_stride = outputs;
-    }
     cpu::gemm_panel(g.filters, outputs, rows, w + group * g.filters * rows, rows, panel,
-                    item % panels, result, outputs, epilogue);
+                    item % panels, result, outputs, {});
+    for (int64_t m = 0; bias != nullptr && m < g.filters; ++m) {
+      float* row = result + m * outputs + begin;
+      add(row, bias[group * g.filters + m], row, count);
+    }
   };
   for_items(pool, g.batch * g.groups * panels, g.filters * rows * width,
             [&](int64_t begin, int64_t end, int worker) {
