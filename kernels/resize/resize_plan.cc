@@ -42,6 +42,16 @@ double unscaled(const Axis& axis, double x) {
   return static_cast<double>(static_cast<float>(x) / axis.scale);
 }
 
+double scale_of(const Axis& axis) {
+  if (axis.numerator > 0) return axis.numerator / axis.denominator;
+  return static_cast<double>(axis.scale);
+}
+
+// The same rounding for what follows from such a scale in several steps.
+double settled(const Axis& axis, double x) {
+  return axis.numerator > 0 ? x : static_cast<double>(static_cast<float>(x));
+}
+
 // Where element `index` of the result lies in the input.
 double coordinate(const Method& method, const Axis& axis, int64_t index) {
   const auto x = static_cast<double>(index), in = static_cast<double>(axis.in);
@@ -57,11 +67,11 @@ double coordinate(const Method& method, const Axis& axis, int64_t index) {
       return unscaled(axis, x + 0.5);
     case Coordinates::kHalfPixelSymmetric: {
       const double adjustment = static_cast<double>(axis.out) / axis.width;
-      return in / 2 * (1 - adjustment) + unscaled(axis, x + 0.5) - 0.5;
+      return settled(axis, in / 2 * (1 - adjustment) + (x + 0.5) / scale_of(axis) - 0.5);
     }
     case Coordinates::kAlignCorners:
       // The cases that ONNX publishes divide by the length before it was rounded.
-      return axis.out == 1 ? 0 : x * (in - 1) / (axis.width - 1);
+      return axis.out == 1 ? 0 : settled(axis, x * (in - 1) / (axis.width - 1));
     case Coordinates::kTfCropAndResize:
       break;
   }
@@ -181,7 +191,7 @@ void fit_sizes(AspectRatio policy, std::span<const int> which, std::span<const i
   require(sizes.size() == which.size(), ErrorCode::kInvalidArgument, sizes.size(),
           " sizes do not fit ", which.size(), " axes");
   const Axis* decisive = nullptr;  // the axis whose scale all have
-  const auto scale_of = [](const Axis& axis) { return axis.numerator / axis.denominator; };
+  const auto quotient = [](const Axis& axis) { return axis.numerator / axis.denominator; };
   for (size_t i = 0; i < which.size(); ++i) {
     Axis& axis = axes[static_cast<size_t>(which[i])];
     require(sizes[i] >= 0, ErrorCode::kInvalidArgument, "a size is ", sizes[i]);
@@ -190,10 +200,10 @@ void fit_sizes(AspectRatio policy, std::span<const int> which, std::span<const i
     axis.out = sizes[i];
     axis.width = axis.numerator = static_cast<double>(axis.out);
     axis.denominator = static_cast<double>(axis.in);
-    axis.scale = static_cast<float>(scale_of(axis));
+    axis.scale = static_cast<float>(quotient(axis));
     const bool smaller = policy == AspectRatio::kNotLarger;
     if (decisive == nullptr ||
-        (smaller ? scale_of(axis) < scale_of(*decisive) : scale_of(axis) > scale_of(*decisive))) {
+        (smaller ? quotient(axis) < quotient(*decisive) : quotient(axis) > quotient(*decisive))) {
       decisive = &axis;
     }
   }
@@ -203,7 +213,7 @@ void fit_sizes(AspectRatio policy, std::span<const int> which, std::span<const i
     Axis& axis = axes[static_cast<size_t>(i)];
     axis.numerator = numerator;
     axis.denominator = denominator;
-    axis.scale = static_cast<float>(scale_of(axis));
+    axis.scale = static_cast<float>(quotient(axis));
     axis.width = static_cast<double>(axis.in) * numerator / denominator;
     require(axis.width < 0x1p62, ErrorCode::kInvalidArgument, "a size overflows");
     axis.out = static_cast<int64_t>(std::floor(axis.width + 0.5));
