@@ -137,6 +137,21 @@ Dims unknown_dims(const InferContext& ctx, int output, int rank) {
   return dims;
 }
 
+std::optional<Dims> shape_given_by(const InferContext& ctx, int i) {
+  const Fact& list = ctx.input(i);
+  if (auto dims = list.dimensions()) {
+    for (const Dim& dim : *dims) {
+      require(dim.number().value_or(0) >= 0, ErrorCode::kInvalidArgument,
+              "the target shape has the dimension ", dim.to_string());
+    }
+    return dims;
+  }
+  if (list.rank() != 1) return std::nullopt;
+  const auto rank = list.shape->front().number();
+  if (!rank || *rank > Shape::kMaxRank) return std::nullopt;
+  return unknown_dims(ctx, 0, static_cast<int>(*rank));
+}
+
 bool fixed_behind(const Fact& fact, int axis) {
   return fact.shape && std::all_of(fact.shape->begin() + axis + 1, fact.shape->end(),
                                    [](const Dim& dim) { return dim.is_number(); });

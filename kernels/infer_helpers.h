@@ -41,6 +41,11 @@ Dim unknown_dim(const InferContext& ctx, int output, int axis);
 // `rank` of them.
 Dims unknown_dims(const InferContext& ctx, int output, int rank);
 
+// The shape that input i, a list of dimensions, holds: its elements, as far as they are known, or
+// unknown dimensions of output 0 when only their number is. Throws kInvalidArgument for negative
+// numbers.
+std::optional<Dims> shape_given_by(const InferContext& ctx, int i);
+
 // True when no dimension of `fact` behind `axis` depends on the text.
 bool fixed_behind(const Fact& fact, int axis);
 

@@ -48,11 +48,7 @@ std::vector<Tensor> run_on_device(const Case& test, const std::shared_ptr<Device
 
 std::vector<Tensor> oracle(const Case& test) {
   const cpu::ScopedIsa scalar(cpu::find_isa("scalar"));
-  std::vector<Tensor> inputs = test.inputs;
-  for (Tensor& input : inputs) {
-    if (input.defined() && is_float(input.dtype())) input = as_type(input, DType::kFloat64);
-  }
-  return run(test, inputs);
+  return run(test, in_float64(test).inputs);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -276,11 +272,14 @@ std::vector<Tensor> run_node(const Node& node, const std::vector<Tensor>& inputs
 }
 
 Case in_float64(Case test) {
-  for (std::vector<Tensor>* tensors : {&test.inputs, &test.expected}) {
-    for (Tensor& tensor : *tensors) {
-      if (tensor.defined() && is_float(tensor.dtype())) tensor = as_type(tensor, DType::kFloat64);
-    }
+  const auto widen = [](Tensor& tensor) {
+    if (tensor.defined() && is_float(tensor.dtype())) tensor = as_type(tensor, DType::kFloat64);
+  };
+  for (size_t i = 0; i < test.inputs.size(); ++i) {
+    const auto& kept = test.parameters;
+    if (std::find(kept.begin(), kept.end(), i) == kept.end()) widen(test.inputs[i]);
   }
+  for (Tensor& tensor : test.expected) widen(tensor);
   test.name += " in float64";
   return test;
 }

@@ -38,6 +38,9 @@ struct Case {
   int outputs = 1;  // ignored when `expected` is given
   std::optional<Tolerance> tolerance = {};
   std::optional<ErrorCode> error = {};  // instead of outputs: running the node has to fail so
+  // Inputs of a floating-point type that say what to do (scales): they keep their type, and have no
+  // gradient.
+  std::vector<size_t> parameters = {};
 };
 
 // The node of a case; operands and outputs are the values 0, 1, .. in their order.

@@ -220,6 +220,28 @@ void gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const fl
   });
 }
 
+int64_t gemm_panel_width() { return active_kernels().gemm_panel_width; }
+
+void gemm_panel(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* panel,
+                int64_t panel_index, float* c, int64_t ldc, const Epilogue& epilogue) {
+  if (m <= 0 || n <= 0) return;
+  const VectorKernels& kernels = active_kernels();
+  const GemmArgs args = {.m = m,
+                         .n = n,
+                         .k = k,
+                         .a = a,
+                         .lda = lda,
+                         .b = panel,
+                         .b_row_stride = kernels.gemm_panel_width,
+                         .b_panel_stride = 0,
+                         .c = c,
+                         .ldc = ldc,
+                         .epilogue = epilogue,
+                         .panel_begin = panel_index,
+                         .panel_end = panel_index + 1};
+  kernels.gemm(&args);
+}
+
 void gemm_f64(int64_t m, int64_t n, int64_t k, const double* a, int64_t lda, const double* b,
               int64_t ldb, bool b_transposed, double* c, int64_t ldc, ThreadPool* pool) {
   parallel_for(pool, m, 1, [&](int64_t begin, int64_t end) {

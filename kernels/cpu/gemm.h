@@ -65,6 +65,13 @@ void gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const fl
           float* workspace = nullptr, ThreadPool* pool = nullptr);
 int64_t gemm_workspace(int64_t k, const ThreadPool* pool);
 
+// One panel of such a product, for a B whose columns are made right before they are used: columns
+// [panel_index * width, (panel_index + 1) * width) of C, where width is gemm_panel_width(). `panel`
+// holds these columns of B in rows of `width` floats, zeros where they are past n.
+int64_t gemm_panel_width();
+void gemm_panel(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* panel,
+                int64_t panel_index, float* c, int64_t ldc, const Epilogue& epilogue);
+
 // C = A . B in float64, for exactness rather than speed.
 void gemm_f64(int64_t m, int64_t n, int64_t k, const double* a, int64_t lda, const double* b,
               int64_t ldb, bool b_transposed, double* c, int64_t ldc, ThreadPool* pool = nullptr);

@@ -96,20 +96,8 @@ void infer_max(InferContext& ctx) { infer_reduction(ctx, {repeat_same, fold_max}
 void infer_min(InferContext& ctx) { infer_reduction(ctx, {repeat_same, fold_min}); }
 
 void infer_sum_to(InferContext& ctx) {
-  const Fact& target = ctx.input(1);
   ctx.output(0).dtype = ctx.input(0).dtype;
-  if (const auto dims = target.dimensions()) {
-    for (const Dim& dim : *dims) {
-      require(dim.number().value_or(0) >= 0, ErrorCode::kInvalidArgument,
-              "the target shape has the dimension ", dim.to_string());
-    }
-    ctx.output(0).shape = dims;
-  }
-  if (ctx.output(0).shape || target.rank() != 1) return;
-  const auto rank = target.shape->front().number();
-  if (rank && *rank <= Shape::kMaxRank) {
-    ctx.output(0).shape = unknown_dims(ctx, 0, static_cast<int>(*rank));
-  }
+  ctx.output(0).shape = shape_given_by(ctx, 1);
 }
 
 void infer_arg(InferContext& ctx) {
