@@ -1,4 +1,6 @@
 // Rows of the commands that work line by line.
+#include <exception>
+
 #include "tests/fuzz/fuzz.h"
 #include "tools/json_row.h"
 #include "tools/row_stream.h"
@@ -19,10 +21,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       fuzz::only_errors([&] {
         const tools::JsonRow row(*line);
         const std::string out = row.with("\"output\":[1]", {"output", "error"});
-        // What goes out is a row again, which has the new member once.
+        // What goes out is a row again, with the new member in the place of the old ones.
         try {
           const tools::JsonRow again(out);
-          if (again.with("\"output\":[1]", {"output", "error"}) != out) std::terminate();
+          if (again.at("output").dump() != "[1]" || again.has("error")) std::terminate();
         } catch (const Error&) {
           std::terminate();
         }

@@ -1,5 +1,6 @@
 // Any bytes as a text, for good tokenizers.
 #include <algorithm>
+#include <exception>
 #include <vector>
 
 #include "tests/fuzz/fuzz.h"
@@ -30,6 +31,8 @@ void run(const Tokenizer& tokenizer, std::string_view text, size_t length) {
     tokenizer.decode(ids, true);
   });
   only_errors([&] {
+    // Every window of one half goes with every one of the other: texts are kept short.
+    text = text.substr(0, 400);
     EncodeOptions options;
     options.truncation = Truncation{};
     options.truncation->max_length = length;
