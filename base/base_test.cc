@@ -43,7 +43,25 @@ TEST_CASE("shapes check rank, sign and overflow") {
   CHECK_THROWS_AS(broadcast({3}, {4}), Error);
 }
 
+TEST_CASE("tensors that no machine can hold are errors") {
+  const auto code = [](DType dtype, const Shape& shape) {
+    try {
+      Tensor tensor(dtype, shape);
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return ErrorCode::kInternal;
+  };
+  CHECK(code(DType::kUInt8, {int64_t{1} << 50}) == ErrorCode::kOutOfMemory);
+  CHECK(code(DType::kFloat32, {1 << 20, 1 << 30}) == ErrorCode::kOutOfMemory);
+  CHECK(code(DType::kString, {int64_t{1} << 45}) == ErrorCode::kOutOfMemory);
+  CHECK(code(DType::kFloat64, {int64_t{1} << 60}) == ErrorCode::kInvalidArgument);
+  CHECK(code(DType::kString, {int64_t{1} << 60}) == ErrorCode::kInvalidArgument);
+}
+
 TEST_CASE("errors carry their contexts in front") {
+  CHECK_THROWS_WITH_AS(with_context([] { return "a node"; }, [] { throw std::bad_alloc(); }),
+                       "a node: out of memory", Error);
   try {
     with_context([] { return std::string("loading x"); },
                  [] { fail(ErrorCode::kInvalidData, "bad ", 7); });

@@ -2,6 +2,7 @@
 #ifndef HUGOT_BASE_ERROR_H_
 #define HUGOT_BASE_ERROR_H_
 
+#include <new>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -33,7 +34,8 @@ void require(bool condition, ErrorCode code, const Args&... args) {
   }
 }
 
-// Calls `function`; an Error that leaves it gets the text of `context()` in front.
+// Calls `function`; an Error that leaves it gets the text of `context()` in front, and memory that
+// ran out becomes one.
 template <class Context, class Function>
 decltype(auto) with_context(Context&& context, Function&& function) {
   try {
@@ -41,6 +43,8 @@ decltype(auto) with_context(Context&& context, Function&& function) {
   } catch (Error& error) {
     error.add_context(std::forward<Context>(context)());
     throw;
+  } catch (const std::bad_alloc&) {
+    fail(ErrorCode::kOutOfMemory, std::forward<Context>(context)(), ": out of memory");
   }
 }
 

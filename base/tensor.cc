@@ -5,6 +5,7 @@
 #include <new>
 #include <ostream>
 
+#include "base/allocate.h"
 #include "base/error.h"
 
 namespace hugot {
@@ -14,26 +15,16 @@ constexpr std::align_val_t kAlignment{64};
 
 // At least one byte, so that data pointers of empty tensors are valid.
 std::shared_ptr<const void> allocate(size_t bytes, void** data) {
-  try {
-    *data = ::operator new(std::max<size_t>(bytes, 1), kAlignment);
-  } catch (const std::bad_alloc&) {
-    fail(ErrorCode::kOutOfMemory, "cannot allocate ", bytes, " bytes for a tensor");
-  }
+  *data = allocate_aligned(bytes, kAlignment);
   return {*data, [](const void* p) { ::operator delete(const_cast<void*>(p), kAlignment); }};
 }
 
-std::shared_ptr<const void> allocate_strings(int64_t count, void** data) {
-  const auto size = static_cast<size_t>(std::max<int64_t>(count, 1));
-  std::shared_ptr<std::vector<std::string>> strings;
-  if (size <= std::vector<std::string>().max_size()) {
-    try {
-      strings = std::make_shared<std::vector<std::string>>(size);
-    } catch (const std::bad_alloc&) {  // said below
-    }
+std::shared_ptr<std::vector<std::string>> allocate_strings(size_t count) {
+  try {
+    return std::make_shared<std::vector<std::string>>(count);
+  } catch (const std::bad_alloc&) {
+    fail(ErrorCode::kOutOfMemory, "cannot allocate a tensor of ", count, " strings");
   }
-  require(strings != nullptr, ErrorCode::kOutOfMemory, "cannot allocate ", count, " strings");
-  *data = strings->data();
-  return strings;
 }
 
 }  // namespace
@@ -41,7 +32,10 @@ std::shared_ptr<const void> allocate_strings(int64_t count, void** data) {
 Tensor::Tensor(DType dtype, const Shape& shape) : dtype_(dtype), shape_(shape), allocated_(true) {
   require(dtype != DType::kUndefined, ErrorCode::kInternal, "a tensor needs an element type");
   if (dtype == DType::kString) {
-    owner_ = allocate_strings(shape.size(), &data_);
+    require_memory(byte_size(dtype, shape));
+    auto strings = allocate_strings(static_cast<size_t>(std::max<int64_t>(shape.size(), 1)));
+    data_ = strings->data();
+    owner_ = std::move(strings);
   } else {
     owner_ = allocate(byte_size(dtype, shape), &data_);
   }
@@ -70,10 +64,10 @@ Tensor Tensor::clone() const {
 
 size_t Tensor::byte_size(DType dtype, const Shape& shape) {
   const auto count = static_cast<uint64_t>(shape.size());
-  if (dtype == DType::kString) return count * sizeof(std::string);
-  const auto bits = static_cast<uint64_t>(dtype_bits(dtype));
   require(count <= (uint64_t{1} << 56), ErrorCode::kInvalidArgument, "a tensor of shape ",
           shape.to_string(), " is too large");
+  if (dtype == DType::kString) return count * sizeof(std::string);
+  const auto bits = static_cast<uint64_t>(dtype_bits(dtype));
   return (count * bits + 7) / 8;
 }
 

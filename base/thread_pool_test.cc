@@ -50,6 +50,35 @@ TEST_CASE("loops nest and run from several threads") {
   CHECK(count == 128);
 }
 
+TEST_CASE("many threads, nested loops and errors at once") {
+  ThreadPool pool(4);
+  std::atomic<int64_t> sum = 0;
+  std::atomic<int> errors = 0;
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 6; ++caller) {
+    callers.emplace_back([&, caller] {
+      for (int round = 0; round < 50; ++round) {
+        const bool throws = (caller + round) % 5 == 0;
+        std::vector<int64_t> written(64);  // by whoever of the team gets the range
+        try {
+          pool.parallel_for(64, 1 + round % 7, [&](int64_t begin, int64_t end) {
+            if (throws && begin > 30) fail(ErrorCode::kInvalidData, "beyond");
+            pool.parallel_for(end - begin, 1, [&](int64_t b, int64_t e) {
+              for (int64_t i = begin + b; i < begin + e; ++i) written[static_cast<size_t>(i)] = i;
+            });
+          });
+          sum += std::accumulate(written.begin(), written.end(), int64_t{0});
+        } catch (const Error&) {
+          ++errors;
+        }
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(errors == 60);
+  CHECK(sum == 240 * 2016);
+}
+
 TEST_CASE("the machine has at least one processor") { CHECK(available_processors() >= 1); }
 
 }  // namespace hugot

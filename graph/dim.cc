@@ -1,6 +1,8 @@
 #include "graph/dim.h"
 
 #include <algorithm>
+#include <functional>
+#include <ios>
 #include <set>
 
 #include "base/error.h"
@@ -8,9 +10,25 @@
 namespace hugot {
 namespace {
 
-// Expressions of hostile models must not grow without bound: beyond this the result is a new
-// symbol.
+// Expressions of hostile models must not grow without bound: a chain of nodes can double their size
+// with every node. Beyond these limits a product is a new symbol; a sum, which may be negative,
+// cannot be one.
 constexpr size_t kMaxTerms = 64;
+constexpr size_t kMaxDegree = 16;
+constexpr size_t kMaxSumTerms = 1024;
+// Longer names are replaced by what tells them apart.
+constexpr size_t kMaxName = 256;
+
+void check_terms(size_t terms) {
+  require(terms <= kMaxSumTerms, ErrorCode::kUnsupported, "a dimension is a sum of more than ",
+          kMaxSumTerms, " terms");
+}
+
+std::string short_name(std::string_view name) {
+  uint64_t other = 0xcbf29ce484222325u;  // FNV-1a
+  for (const char c : name) other = (other ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
+  return str("expression#", std::hex, std::hash<std::string_view>()(name), "-", other);
+}
 
 int64_t checked_mul(int64_t a, int64_t b) {
   int64_t result = 0;
@@ -30,7 +48,7 @@ int64_t checked_add(int64_t a, int64_t b) {
 
 Dim Dim::symbol(std::string_view name) {
   Dim dim;
-  dim.terms_[{std::string(name)}] = 1;
+  dim.terms_[{name.size() > kMaxName ? short_name(name) : std::string(name)}] = 1;
   return dim;
 }
 
@@ -48,9 +66,16 @@ void Dim::add(const Monomial& monomial, int64_t coefficient) {
   if (it->second == 0) terms_.erase(it);
 }
 
+size_t Dim::degree() const {
+  size_t degree = 0;
+  for (const auto& [monomial, coefficient] : terms_) degree = std::max(degree, monomial.size());
+  return degree;
+}
+
 Dim operator+(const Dim& a, const Dim& b) {
   Dim result = a;
   for (const auto& [monomial, coefficient] : b.terms_) result.add(monomial, coefficient);
+  check_terms(result.terms_.size());
   return result;
 }
 
@@ -59,11 +84,12 @@ Dim operator-(const Dim& a, const Dim& b) {
   for (const auto& [monomial, coefficient] : b.terms_) {
     result.add(monomial, checked_mul(coefficient, -1));
   }
+  check_terms(result.terms_.size());
   return result;
 }
 
 Dim operator*(const Dim& a, const Dim& b) {
-  if (a.terms_.size() * b.terms_.size() > kMaxTerms) {
+  if (a.terms_.size() * b.terms_.size() > kMaxTerms || a.degree() + b.degree() > kMaxDegree) {
     return Dim::symbol(str("(", a.to_string(), ")*(", b.to_string(), ")"));
   }
   Dim result;
@@ -94,7 +120,9 @@ Dim Dim::divide(const Dim& a, const Dim& b) {
       Monomial rest;
       std::set_difference(monomial.begin(), monomial.end(), divisor.begin(), divisor.end(),
                           std::back_inserter(rest));
-      if (factor % coefficient != 0 || rest.size() + divisor.size() != monomial.size()) {
+      const bool overflows = factor == INT64_MIN && coefficient == -1;
+      if (overflows || factor % coefficient != 0 ||
+          rest.size() + divisor.size() != monomial.size()) {
         exact = false;
         break;
       }

@@ -69,6 +69,7 @@ class Dim {
       std::vector<std::string>;  // sorted; a symbol may repeat; empty: the constant term
 
   bool has_constant_term() const { return terms_.begin()->first.empty(); }
+  size_t degree() const;  // symbols in the longest monomial
   void add(const Monomial& monomial, int64_t coefficient);
 
   std::map<Monomial, int64_t> terms_;  // no zero coefficients

@@ -1,6 +1,7 @@
 #include "graph/op.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <new>
 
@@ -9,15 +10,19 @@ namespace {
 
 std::string key(std::string_view domain, std::string_view name) { return str(domain, "/", name); }
 
+// Ends a kernel that asks for more memory than it may have; never leaves this file.
+struct BeyondLimit {};
+
 // One node with owned outputs, outside of any plan.
 class SingleContext final : public KernelContext {
  public:
   SingleContext(const Node& node, std::span<const Datum> inputs, const Prepared* prepared,
-                ThreadPool* pool)
+                ThreadPool* pool, size_t max_bytes)
       : node_(node),
         inputs_(inputs),
         prepared_(prepared),
         pool_(pool),
+        max_bytes_(max_bytes),
         fresh_(node.outputs.size()),
         outputs_(node.outputs.size()) {}
 
@@ -37,6 +42,7 @@ class SingleContext final : public KernelContext {
     return node_.output(static_cast<size_t>(i)) != kNoValue;
   }
   Tensor& output(int i, DType dtype, const Shape& shape) override {
+    if (Tensor::byte_size(dtype, shape) > max_bytes_) throw BeyondLimit();
     return fresh_[static_cast<size_t>(i)] = Tensor(dtype, shape);
   }
   void set_output(int i, Datum value) override {
@@ -47,6 +53,7 @@ class SingleContext final : public KernelContext {
   }
   const Shape* planned_shape(int) const override { return nullptr; }
   std::span<std::byte> scratch(size_t bytes) override {
+    if (bytes > max_bytes_) throw BeyondLimit();
     scratch_ = Tensor(DType::kUInt8, {static_cast<int64_t>(bytes)});
     return {static_cast<std::byte*>(scratch_.raw()), bytes};
   }
@@ -65,10 +72,45 @@ class SingleContext final : public KernelContext {
   std::span<const Datum> inputs_;
   const Prepared* prepared_;
   ThreadPool* pool_;
+  size_t max_bytes_;
   std::vector<Tensor> fresh_;   // made by output() and alias()
   std::vector<Datum> outputs_;  // made by set_output()
   Tensor scratch_;
 };
+
+std::vector<Datum> run_single(const Node& node, std::span<const Datum> inputs, ThreadPool* pool,
+                              size_t max_bytes) {
+  require(node.op != nullptr && node.op->cpu != nullptr, ErrorCode::kUnsupported, node.label(),
+          ": operator version ", node.opset, " is not implemented");
+  return with_context([&] { return node.label(); },
+                      [&] {
+                        std::shared_ptr<const Prepared> prepared;
+                        if (node.op->prepare != nullptr) {
+                          std::vector<const Tensor*> constants;
+                          for (const Datum& input : inputs) {
+                            const bool given = input.is_tensor() && input.defined();
+                            constants.push_back(given ? &input.tensor() : nullptr);
+                          }
+                          prepared = node.op->prepare(node, constants);
+                        }
+                        SingleContext context(node, inputs, prepared.get(), pool, max_bytes);
+                        node.op->cpu(context);
+                        return context.take();
+                      });
+}
+
+// Null pointers become absent inputs.
+std::vector<Datum> as_data(std::span<const Tensor* const> tensors) {
+  std::vector<Datum> data;
+  for (const Tensor* tensor : tensors) data.push_back(tensor == nullptr ? Datum() : Datum(*tensor));
+  return data;
+}
+
+std::vector<Tensor> as_tensors(const std::vector<Datum>& data) {
+  std::vector<Tensor> tensors;
+  for (const Datum& datum : data) tensors.push_back(datum.tensor());
+  return tensors;
+}
 
 // True when every axis of `query`'s ragged inputs meets the output as batch_elementwise needs it.
 bool aligned_tokens(const BatchQuery& query) {
@@ -160,10 +202,11 @@ void InferContext::propagate_moved(std::span<const int> data_inputs) {
     stand_ins[static_cast<size_t>(i)] = std::move(numbers);
     arguments[static_cast<size_t>(i)] = &stand_ins[static_cast<size_t>(i)];
   }
-  const std::vector<Tensor> moved = evaluate(node_, arguments);
-  if (moved.empty() || moved[0].size() > kMaxSymbolicElements) return;
+  constexpr size_t kMaxBytes = kMaxSymbolicElements * sizeof(int64_t);
+  const auto moved = evaluate_within(kMaxBytes, node_, arguments);
+  if (!moved || moved->empty()) return;
   Dims result;
-  for (const int64_t number : moved[0].values<int64_t>()) {
+  for (const int64_t number : moved->front().values<int64_t>()) {
     if (number < 0 || number >= static_cast<int64_t>(elements.size())) return;
     result.push_back(elements[static_cast<size_t>(number)]);
   }
@@ -250,32 +293,21 @@ void KernelContext::set_output(int i, Datum value) {
 
 std::vector<Tensor> evaluate(const Node& node, std::span<const Tensor* const> inputs,
                              ThreadPool* pool) {
-  std::vector<Datum> data;
-  for (const Tensor* input : inputs) data.push_back(input == nullptr ? Datum() : Datum(*input));
-  std::vector<Tensor> results;
-  for (const Datum& result : evaluate_data(node, data, pool)) results.push_back(result.tensor());
-  return results;
+  return as_tensors(run_single(node, as_data(inputs), pool, SIZE_MAX));
+}
+
+std::optional<std::vector<Tensor>> evaluate_within(size_t max_bytes, const Node& node,
+                                                   std::span<const Tensor* const> inputs) {
+  try {
+    return as_tensors(run_single(node, as_data(inputs), nullptr, max_bytes));
+  } catch (const BeyondLimit&) {
+    return std::nullopt;
+  }
 }
 
 std::vector<Datum> evaluate_data(const Node& node, std::span<const Datum> inputs,
                                  ThreadPool* pool) {
-  require(node.op != nullptr && node.op->cpu != nullptr, ErrorCode::kUnsupported, node.label(),
-          ": operator version ", node.opset, " is not implemented");
-  return with_context([&] { return node.label(); },
-                      [&] {
-                        std::shared_ptr<const Prepared> prepared;
-                        if (node.op->prepare != nullptr) {
-                          std::vector<const Tensor*> constants;
-                          for (const Datum& input : inputs) {
-                            const bool given = input.is_tensor() && input.defined();
-                            constants.push_back(given ? &input.tensor() : nullptr);
-                          }
-                          prepared = node.op->prepare(node, constants);
-                        }
-                        SingleContext context(node, inputs, prepared.get(), pool);
-                        node.op->cpu(context);
-                        return context.take();
-                      });
+  return run_single(node, inputs, pool, SIZE_MAX);
 }
 
 }  // namespace hugot

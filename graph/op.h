@@ -234,6 +234,10 @@ void infer(Graph& graph);
 // constant folding, tests and symbolic propagation.
 std::vector<Tensor> evaluate(const Node& node, std::span<const Tensor* const> inputs,
                              ThreadPool* pool = nullptr);
+// The same for a node that a file has made up: nothing when an output or scratch memory would take
+// more than `max_bytes`, which a few bytes of a model can ask for.
+std::optional<std::vector<Tensor>> evaluate_within(size_t max_bytes, const Node& node,
+                                                   std::span<const Tensor* const> inputs);
 // The same for values of any kind; an undefined datum is an absent input.
 std::vector<Datum> evaluate_data(const Node& node, std::span<const Datum> inputs,
                                  ThreadPool* pool = nullptr);

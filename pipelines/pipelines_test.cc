@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -207,6 +208,34 @@ TEST_CASE("feature extraction: cancellation") {
   } catch (const Error& error) {
     CHECK(error.code() == ErrorCode::kCancelled);
   }
+}
+
+TEST_CASE("feature extraction: cancellation while other threads use the pipeline") {
+  Session session({.threads = 2});
+  const auto embed = session.feature_extraction(tiny_bert());
+  const auto base = embed.run(golden().texts);
+  std::vector<std::string> many;
+  for (int i = 0; i < 200; ++i) {
+    many.insert(many.end(), golden().texts.begin(), golden().texts.end());
+  }
+  std::stop_source stop;
+  std::atomic<int> cancelled = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] {
+      try {
+        while (true) embed.run(many, stop.get_token());
+      } catch (const Error& error) {
+        cancelled += error.code() == ErrorCode::kCancelled ? 1 : 0;
+      }
+    });
+  }
+  const auto meanwhile = embed.run(golden().texts);
+  stop.request_stop();
+  for (auto& thread : threads) thread.join();
+  CHECK(cancelled == 2);
+  CHECK(meanwhile.embeddings == base.embeddings);
+  CHECK(embed.run(golden().texts).embeddings == base.embeddings);
 }
 
 TEST_CASE("feature extraction: a pipeline outlives its session") {

@@ -275,4 +275,41 @@ TEST_CASE("threads that share a plan may begin at once; weights are packed once"
   for (const Tensor& result : results) CHECK(identical(result, expected));
 }
 
+TEST_CASE("what a few numbers of a model can make huge is not folded, and an error when it runs") {
+  using Build = ValueId (*)(GraphBuilder&);
+  const std::vector<Build> huge = {
+      [](GraphBuilder& b) {
+        return b.op("ConstantOfShape", {b.integers({int64_t{1} << 40, 1 << 10})});
+      },
+      [](GraphBuilder& b) {
+        return b.op("Expand", {b.number(1), b.integers({int64_t{1} << 40, 1 << 10})});
+      },
+      [](GraphBuilder& b) {
+        return b.op("Tile", {b.integers({1, 2}), b.integers({int64_t{1} << 50})});
+      },
+      [](GraphBuilder& b) {
+        return b.op("Range", {b.integer(0), b.integer(int64_t{1} << 50), b.integer(1)});
+      },
+      [](GraphBuilder& b) {
+        return b.op("Pad", {b.integers({1, 2}), b.integers({int64_t{1} << 50, 0})});
+      },
+  };
+  for (const Build build : huge) {
+    GraphBuilder b(18);
+    b.graph.outputs = {build(b)};
+    PassContext context{ops()};
+    optimize_exact(b.graph, context);
+    REQUIRE(b.graph.node_count() == 1);
+    CAPTURE(b.graph.node(0).label());
+    Executor executor(Plan::compile(b.graph));
+    ErrorCode code = ErrorCode::kInternal;
+    try {
+      executor.run(std::span<const Tensor>());
+    } catch (const Error& error) {
+      code = error.code();
+    }
+    CHECK(code == ErrorCode::kOutOfMemory);
+  }
+}
+
 }  // namespace hugot

@@ -14,7 +14,9 @@ std::string replace_all(std::string_view text, std::string_view pattern, std::st
   if (text.empty() && pattern.empty()) return std::string(content);
   std::string out;
   size_t last = 0;
-  for (const Span& match : find_literal(text, pattern)) {
+  const std::vector<Span> matches = find_literal(text, pattern);
+  check_replaced(text, pattern, matches.size(), content);
+  for (const Span& match : matches) {
     out.append(text, last, match.begin - last);
     out += content;
     last = match.end;

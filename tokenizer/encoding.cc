@@ -9,6 +9,8 @@ namespace {
 
 // Windows that truncation may produce for one text, and pairs of windows.
 constexpr size_t kMaxWindows = size_t{1} << 20;
+// Pairs of windows grow with the square of the texts.
+constexpr size_t kMaxPairs = size_t{1} << 12;
 
 template <class T>
 void append(std::vector<T>& to, std::vector<T>&& from) {
@@ -127,8 +129,8 @@ std::vector<int32_t> Encoding::sequence_ids() const {
 
 void append_encoding(Encoding& encoding, Encoding other) {
   std::vector<Encoding> joined;
-  require(encoding.overflowing.size() * other.overflowing.size() <= kMaxWindows,
-          ErrorCode::kInvalidArgument, "truncation would produce more than ", kMaxWindows,
+  require(encoding.overflowing.size() * other.overflowing.size() <= kMaxPairs,
+          ErrorCode::kInvalidArgument, "truncation would produce more than ", kMaxPairs,
           " pairs of windows");
   for (const Encoding& mine : encoding.overflowing) {
     joined.push_back(mine);

@@ -2,9 +2,11 @@
 #ifndef HUGOT_TOKENIZER_LITERAL_PATTERN_H_
 #define HUGOT_TOKENIZER_LITERAL_PATTERN_H_
 
+#include <algorithm>
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "tokenizer/normalized_string.h"
 #include "tokenizer/utf8.h"
 
@@ -28,6 +30,16 @@ inline std::vector<Span> find_literal(std::string_view text, std::string_view pa
     pos += pattern.size();
   }
   return out;
+}
+
+// A few replacements one after the other can make any text fill the memory. Throws kUnsupported
+// when this one makes a text longer, and too long.
+inline void check_replaced(std::string_view text, std::string_view pattern, size_t matches,
+                           std::string_view content) {
+  constexpr size_t kMaxReplaced = size_t{1} << 25;
+  const size_t size = text.size() - matches * pattern.size() + matches * content.size();
+  require(size <= std::max(text.size(), kMaxReplaced), ErrorCode::kUnsupported,
+          "a replacement makes a text longer than ", kMaxReplaced, " bytes");
 }
 
 }  // namespace hugot

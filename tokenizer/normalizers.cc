@@ -71,7 +71,9 @@ class ReplaceNormalizer final : public Normalizer {
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
   void normalize(NormalizedString& string) const override {
     const std::vector<Span> matches = find_literal(string.text(), pattern_);
-    if (!matches.empty()) string.replace_ranges(matches, content_);
+    if (matches.empty()) return;
+    check_replaced(string.text(), pattern_, matches.size(), content_);
+    string.replace_ranges(matches, content_);
   }
 
  private:

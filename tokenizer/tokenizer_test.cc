@@ -175,6 +175,22 @@ TEST_CASE("malformed files") {
   }
 }
 
+TEST_CASE("replacements that multiply a text are refused") {
+  const auto many = [](const std::string& key, const std::string& list) {
+    std::string items;
+    for (int i = 0; i < 64; ++i) {
+      items += i > 0 ? "," : "";
+      items += R"({"type":"Replace","pattern":{"String":"a"},"content":"aa"})";
+    }
+    return with_model(",\"" + key + R"(":{"type":"Sequence",")" + list + "\":[" + items + "]}");
+  };
+  const auto normalizer = Tokenizer::from_json(many("normalizer", "normalizers"));
+  CHECK(error_of([&] { normalizer.encode("a"); }).code() == ErrorCode::kUnsupported);
+  const auto decoder = Tokenizer::from_json(many("decoder", "decoders"));
+  const int32_t ids[] = {0};
+  CHECK(error_of([&] { decoder.decode(ids, false); }).code() == ErrorCode::kUnsupported);
+}
+
 TEST_CASE("an unknown word without an unknown token is an error only when it comes") {
   const Tokenizer tokenizer =
       Tokenizer::from_json(R"({"model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"[U]"}})");

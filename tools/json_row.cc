@@ -54,6 +54,10 @@ JsonRow::JsonRow(std::string_view line) : line_(line) {
   if (line_.starts_with("\xEF\xBB\xBF")) line_.erase(0, 3);
   const size_t bad = validate_utf8(line_);
   require(bad == kValidUtf8, ErrorCode::kInvalidData, "invalid UTF-8 at byte ", bad + 1);
+  // The parser takes a zero for the end of the text.
+  const size_t zero = line_.find('\0');
+  require(zero == std::string::npos, ErrorCode::kInvalidData, "invalid JSON at byte ", zero + 1,
+          ": a zero byte");
   try {
     value_ = json::parse(line_);
   } catch (const json::parse_error& error) {
@@ -61,6 +65,9 @@ JsonRow::JsonRow(std::string_view line) : line_(line) {
     const size_t detail = text.find("syntax error");
     fail(ErrorCode::kInvalidData, "invalid JSON at byte ", error.byte, ": ",
          detail == std::string_view::npos ? text : text.substr(detail));
+  } catch (const json::exception& error) {  // a number beyond float64
+    const std::string_view text = error.what();
+    fail(ErrorCode::kInvalidData, "invalid JSON: ", text.substr(text.find("] ") + 2));
   }
   open_ = skip_space(line_, 0);
   require(value_.is_object(), ErrorCode::kInvalidData, "a row has to be a JSON object");

@@ -83,10 +83,15 @@ isa_suites() {
   done
 }
 
+# The folder of the onnx wheel's cases.
+node_cases() {
+  "$BUILD/venv/bin/python" -c \
+    'import onnx, pathlib; print(pathlib.Path(onnx.__file__).parent / "backend/test/data/node")'
+}
+
 conformance() {
   local data archive name
-  data=$("$BUILD/venv/bin/python" -c \
-    'import onnx, pathlib; print(pathlib.Path(onnx.__file__).parent / "backend/test/data/node")')
+  data=$(node_cases)
   suite onnx-node-wheel python3 tools/count_gaps.py "$ONNX_GAPS" "$BUILD/hugot" onnx-test "$data"
   for name in onnx-node-latest onnx-simple-and-pytorch-operator; do
     archive=$SHARED/data/onnx/$name.tar.xz
@@ -99,6 +104,26 @@ conformance() {
       skip "$name" "no shared data"
     fi
   done
+}
+
+# fuzz TARGET MUTATIONS DRIVER_ARGUMENTS..: changed copies of small files, the same in every run.
+# What fails is left in the folder of the logs.
+fuzz() {
+  local target=$1 mutations=$2
+  shift 2
+  suite "fuzz-$target" "$ROOT/build-sanitizers/tests/fuzz/fuzz_$target" --seed 1 \
+    --mutations "$mutations" --failures "$LOGS" "$@"
+}
+
+fuzz_suites() {
+  local data=tests/data seeds=tests/fuzz/seeds
+  fuzz onnx 3000 --suffix .onnx --max-bytes 4000 "$data/onnx" "$data/onnx-cases" "$(node_cases)"
+  fuzz tokenizer_json 1500 --max-bytes 8000 "$data/tokenizer" "$data/tiny-bert/tokenizer.json" \
+    "$seeds/tokenizer"
+  fuzz tokenizer_text 500 "$seeds/text"
+  fuzz npz 3000 "$data/arrays"
+  fuzz safetensors 1000 --suffix .safetensors "$data/tiny-bert"
+  fuzz jsonl 1500 --suffix .jsonl "$seeds/jsonl" examples
 }
 
 # Suites of the shared acceptance script: accept PREFIX HUGOT FILTER SUITE..
@@ -162,9 +187,19 @@ if [ "$QUICK" != --quick ]; then
   compiles build-sanitizers build_in "$ROOT/build-sanitizers" -- -Dbuildtype=plain \
     -Doptimization=1 -Ddebug=true -Db_sanitize=address,undefined -Donednn=disabled \
     -Dcuda=emulated -Dtests=enabled
-  export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+  export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   doctest_suites "$ROOT/build-sanitizers" sanitizers-
   suite sanitizers-cli python3 tests/cli_test.py "$ROOT/build-sanitizers/hugot"
+  suite sanitizers-onnx-node python3 tools/count_gaps.py "$ONNX_GAPS" \
+    "$ROOT/build-sanitizers/hugot" onnx-test "$(node_cases)"
+  fuzz_suites
+
+  # What runs in several threads; the fibers of the CUDA emulator are beyond this sanitizer.
+  compiles build-tsan build_in "$ROOT/build-tsan" tests/test_{base,engine,models,pipelines} -- \
+    -Dbuildtype=plain -Doptimization=1 -Ddebug=true -Db_sanitize=thread -Donednn=disabled \
+    -Dtests=enabled
+  export TSAN_OPTIONS=halt_on_error=1
+  doctest_suites "$ROOT/build-tsan" tsan-
 
   if nvcc=$(command -v nvcc); then
     compiles cuda-nvcc bash -ec 'for source in kernels/*/*.cu; do
@@ -175,7 +210,7 @@ if [ "$QUICK" != --quick ]; then
 
   # Warnings of another compiler; its code is not run.
   compiles build-clang env CXX=clang++-14 CC=clang-14 bash -c 'build_in "$@"' _ \
-    "$ROOT/build-clang" -- -Doptimization=0 -Dtests=enabled
+    "$ROOT/build-clang" -- -Doptimization=0 -Dtests=enabled -Dfuzzers=true
 fi
 
 say "$((SECONDS - START)) seconds"

@@ -100,6 +100,8 @@ TEST_CASE("rows: values, and what is wrong with a line") {
   CHECK(error_of("{\"a\":\"\xC0\"}") == "invalid UTF-8 at byte 7");
   CHECK(error_of("{\"a\": x}").starts_with("invalid JSON at byte 7: syntax error"));
   CHECK(error_of("").starts_with("invalid JSON at byte 1"));
+  CHECK(error_of(std::string_view("{\"a\":1}\0{}", 10)) == "invalid JSON at byte 8: a zero byte");
+  CHECK(error_of("{\"a\":1e999}") == "invalid JSON: number overflow parsing '1e999'");
 }
 
 TEST_CASE("compare: tolerance, NaN, infinities, types and shapes") {

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <new>
 
-#include "base/error.h"
+#include "base/allocate.h"
 
 namespace hugot {
 namespace {
@@ -43,11 +43,7 @@ class CpuDevice final : public Device {
     return {pages(_SC_PHYS_PAGES) * page, pages(_SC_AVPHYS_PAGES) * page};
   }
   std::byte* allocate(size_t bytes) override {
-    try {
-      return static_cast<std::byte*>(::operator new(std::max<size_t>(bytes, 1), kHostAlignment));
-    } catch (const std::bad_alloc&) {
-      fail(ErrorCode::kOutOfMemory, "cannot allocate ", bytes, " bytes of memory");
-    }
+    return static_cast<std::byte*>(allocate_aligned(bytes, kHostAlignment));
   }
   void free(std::byte* memory) noexcept override { ::operator delete(memory, kHostAlignment); }
   std::unique_ptr<Stream> new_stream() override { return std::make_unique<CpuStream>(); }

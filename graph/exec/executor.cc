@@ -46,11 +46,13 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, std::shared_ptr<Device> d
   const auto nominal = [&](ValueId id) -> int64_t {
     const Fact& fact = g.fact(id);
     if (!fact.shape) return 0;
+    // What a file declares may be any number; beyond this it makes no difference.
+    constexpr int64_t kMany = int64_t{1} << 28;
+    constexpr int64_t kTypical = 64;  // of a dimension that is not known
     int64_t elements = 1;
     for (const Dim& dim : *fact.shape) {
-      constexpr int64_t kTypical = 64;  // of a dimension that is not known
-      elements *= dim.number().value_or(kTypical);
-      if (elements > (int64_t{1} << 40)) break;
+      const int64_t factor = std::clamp<int64_t>(dim.number().value_or(kTypical), 0, kMany);
+      elements = std::min(elements * factor, kMany);
     }
     return elements * dtype_bits(fact.dtype) / 8;
   };

@@ -64,14 +64,16 @@ std::shared_ptr<const RaggedPlan> RaggedPlan::compile(Graph graph,
   for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<NodeId>(i);
   const auto nominal = [&](ValueId id) -> int64_t {
     const ValueInfo& info = plan->values_[static_cast<size_t>(id)];
-    // A micro-batch of 16 texts of 16 tokens.
-    int64_t elements = 0;
-    int64_t power = 16;
+    // A micro-batch of 16 texts of 16 tokens. A file may declare any numbers.
+    constexpr double kMany = 1e12;
+    double elements = 0;
+    double power = 16;
     for (const int64_t coefficient : info.coefficients) {
-      elements += coefficient * power;
+      elements += static_cast<double>(coefficient) * power;
       power *= 16;
     }
-    return elements * std::max(dtype_bits(g.fact(id).dtype), 8) / 8;
+    return static_cast<int64_t>(std::clamp(elements, 0.0, kMany)) *
+           std::max(dtype_bits(g.fact(id).dtype), 8) / 8;
   };
   const auto keep = [&](ValueId id) {
     return plan->values_[static_cast<size_t>(id)].extent == Extent::kShared;

@@ -24,17 +24,21 @@ bool can_evaluate(const Graph& graph, const Node& node) {
          });
 }
 
-bool grows_too_much(const Graph& graph, const Node& node) {
-  size_t before = kMaxGrowthBytes;
+// Bytes that a result of the node may have to be folded.
+size_t folded_limit(const Graph& graph, const Node& node) {
+  size_t bytes = kMaxGrowthBytes;
   for (const ValueId input : node.inputs) {
-    if (const Tensor* constant = graph.constant(input)) before += constant->bytes();
+    if (const Tensor* constant = graph.constant(input)) bytes += constant->bytes();
   }
-  for (const ValueId output : node.outputs) {
-    if (output == kNoValue) continue;
-    const auto shape = graph.fact(output).fixed_shape();
-    if (shape && Tensor::byte_size(graph.fact(output).dtype, *shape) > before) return true;
-  }
-  return false;
+  return bytes;
+}
+
+// The outputs of a node with constant inputs; nothing when they are not to be folded.
+std::optional<std::vector<Tensor>> folded(const Graph& graph, const Node& node) {
+  if (!can_evaluate(graph, node)) return std::nullopt;
+  std::vector<const Tensor*> inputs;
+  for (const ValueId input : node.inputs) inputs.push_back(graph.constant(input));
+  return evaluate_within(folded_limit(graph, node), node, inputs);
 }
 
 // The tensor that a fact describes completely, if it does.
@@ -179,13 +183,10 @@ size_t fold_constants(Graph& graph, PassContext&) {
   for (const NodeId id : graph.order()) {
     const Node& node = graph.node(id);
     if (graph.removed(id)) continue;
-    if (can_evaluate(graph, node) && !grows_too_much(graph, node)) {
-      std::vector<const Tensor*> inputs;
-      for (const ValueId input : node.inputs) inputs.push_back(graph.constant(input));
+    if (auto results = folded(graph, node)) {
       const std::vector<ValueId> outputs = node.outputs;
-      std::vector<Tensor> results = evaluate(node, inputs);
       for (size_t i = 0; i < outputs.size(); ++i) {
-        if (outputs[i] != kNoValue) graph.make_constant(outputs[i], std::move(results[i]));
+        if (outputs[i] != kNoValue) graph.make_constant(outputs[i], std::move((*results)[i]));
       }
       ++changes;
       continue;

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
-#include <new>
 
+#include "base/allocate.h"
 #include "base/error.h"
 #include "kernels/cpu/isa.h"
 
@@ -22,8 +22,9 @@ FloatBuffer allocate_floats(int64_t count) {
   require(count >= 0 && count <= std::numeric_limits<int64_t>::max() / 8,
           ErrorCode::kInvalidArgument, "gemm: ", count, " floats asked for");
   const size_t bytes = (static_cast<size_t>(count) * sizeof(float) + kAlignment) / kAlignment;
+  require_memory(bytes * kAlignment);
   void* p = std::aligned_alloc(kAlignment, bytes * kAlignment);
-  if (p == nullptr) throw std::bad_alloc();
+  require(p != nullptr, ErrorCode::kOutOfMemory, "gemm: cannot allocate ", count, " floats");
   return FloatBuffer(static_cast<float*>(p));
 }
 
