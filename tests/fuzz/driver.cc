@@ -51,7 +51,7 @@ namespace fs = std::filesystem;
 constexpr int kSeconds = 2;
 // A machine that is busy with other things must not fail an input: what counts is processor time,
 // and time on the clock only when that is this many times as much.
-constexpr int kPatience = 10;
+constexpr int kPatience = 30;
 constexpr long kMaxResidentKb = 1 << 20;
 
 struct Options {

@@ -32,7 +32,7 @@ void run(const Tokenizer& tokenizer, std::string_view text, size_t length) {
   });
   only_errors([&] {
     // Every window of one half goes with every one of the other: texts are kept short.
-    text = text.substr(0, 400);
+    text = text.substr(0, 200);
     EncodeOptions options;
     options.truncation = Truncation{};
     options.truncation->max_length = length;
