@@ -56,10 +56,15 @@ size_t widen_half(Graph& graph, PassContext& context);
 // Identities that facts prove: x+0, x*1, Where(true, x, y), casts and transposes that do nothing,
 // reshapes with a known result (they become hugot.View).
 size_t simplify(Graph& graph, PassContext& context);
+// Comparisons of positions that hold everywhere become what facts tell: true.
+size_t prove_masks(Graph& graph, PassContext& context);
 // LayerNormalization from its parts.
 size_t fuse_layer_norm(Graph& graph, PassContext& context);
 // Gelu from its parts: erf and tanh forms, every order of the factors.
 size_t fuse_gelu(Graph& graph, PassContext& context);
+// hugot.Attention from Attention of ONNX on token matrices; boolean masks of that operator become a
+// bias.
+size_t lower_attention(Graph& graph, PassContext& context);
 // hugot.Attention from softmax(scale * Q K^T + bias) V with heads split and joined around it.
 size_t fuse_attention(Graph& graph, PassContext& context);
 // hugot.Linear from MatMul or Gemm by a constant, with bias, activation and residual.
