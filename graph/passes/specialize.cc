@@ -111,7 +111,10 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
                                 {"simplify", simplify},
                                 {"eliminate_common", eliminate_common}};
   constexpr Named kFusions[] = {{"fuse_layer_norm", fuse_layer_norm},
+                                {"fuse_rms_norm", fuse_rms_norm},
                                 {"fuse_gelu", fuse_gelu},
+                                {"fuse_rotary", fuse_rotary},
+                                {"sink_transposes", sink_transposes},
                                 {"fuse_attention", fuse_attention},
                                 {"fuse_linear", fuse_linear}};
   const auto apply = [&](const Named& named) {
