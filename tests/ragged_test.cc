@@ -51,8 +51,8 @@ struct Model {
 
 // build(builder, ids) returns the output; the graph has input_ids only.
 template <class Build>
-Model make_model(const Build& build) {
-  GraphBuilder b(14);
+Model make_model(const Build& build, int opset = 14) {
+  GraphBuilder b(opset);
   const ValueId ids = b.input("input_ids", DType::kInt64);
   b.graph.outputs = {build(b, ids)};
   PassContext context{ops()};
@@ -158,10 +158,98 @@ TEST_CASE("position embeddings and a bias by distance are computed per length") 
 TEST_CASE("what mixes tokens in unknown ways loops over texts, with the same result") {
   const Model model = make_model([](GraphBuilder& b, ValueId ids) {
     const ValueId words = b.op("Gather", {b.weights({kVocabulary, kHidden}, 1000), ids});
-    const ValueId sums = b.op("CumSum", {words, b.integer(1)});
-    return layer(b, b.op("Tanh", {sums}), kNoValue, 1);
+    const ValueId shares = b.op("Softmax", {words}, {{"axis", int64_t{1}}});
+    return layer(b, shares, kNoValue, 1);
   });
   CHECK(loops(*model.ragged) == 1);
+  check_model(model);
+}
+
+TEST_CASE("cumulative sums over the tokens start anew with each text") {
+  // Positions as RoBERTa counts them, and sums of vectors in both directions.
+  const Model model = make_model([](GraphBuilder& b, ValueId ids) {
+    const ValueId counted = b.op("Not", {b.op("Equal", {ids, b.integer(1)})});
+    const ValueId ones = b.op("Cast", {counted}, {{"to", int64_t{6}}});
+    const ValueId positions = b.op("Mul", {b.op("CumSum", {ones, b.integer(1)}), ones});
+    const ValueId words = b.op("Gather", {b.weights({kVocabulary, kHidden}, 1000), ids});
+    const ValueId x =
+        b.op("Add", {words, b.op("Gather", {b.weights({64, kHidden}, 1001), positions})});
+    const ValueId sums =
+        b.op("CumSum", {x, b.integer(-2)}, {{"exclusive", int64_t{1}}, {"reverse", int64_t{1}}});
+    return layer(b, b.op("Tanh", {sums}), kNoValue, 1);
+  });
+  CHECK(loops(*model.ragged) == 0);
+  check_model(model);
+}
+
+TEST_CASE("the operator Attention, with three dimensions and with four") {
+  // Of keys, the query at i sees those before i + 3, by a mask; or by the attribute none behind i.
+  const auto build = [](bool flat, bool causal, bool masked, int64_t kv_heads) {
+    return [=](GraphBuilder& b, ValueId ids) {
+      const ValueId length = b.op("Gather", {b.op("Shape", {ids}), b.integer(1)});
+      const ValueId range = b.op("Range", {b.integer(0), length, b.integer(1)});
+      const ValueId rows = b.op("Unsqueeze", {range, b.integers({0, 1, 3})});
+      const ValueId columns = b.op("Unsqueeze", {range, b.integers({0, 1, 2})});
+      const ValueId somewhere = b.op("GreaterOrEqual", {columns, b.integer(0)});  // always
+      const ValueId near = b.op("Less", {columns, b.op("Add", {rows, b.integer(3)})});
+      const ValueId mask = masked ? b.op("And", {somewhere, near}) : somewhere;
+      const ValueId x = b.op("Gather", {b.weights({kVocabulary, kHidden}, 1000), ids});
+      const auto operand = [&](int64_t heads, uint64_t seed) {
+        const ValueId y = linear(b, x, kHidden, heads * kHidden / kHeads, seed);
+        if (flat) return y;
+        const ValueId split = b.op("Reshape", {y, b.integers({0, -1, heads, kHidden / kHeads})});
+        return b.op("Transpose", {split}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
+      };
+      Attributes attributes = {{"is_causal", int64_t{causal}}};
+      if (flat) {
+        attributes["q_num_heads"] = kHeads;
+        attributes["kv_num_heads"] = kv_heads;
+      }
+      const ValueId y =
+          b.op("Attention", {operand(kHeads, 1), operand(kv_heads, 2), operand(kv_heads, 3), mask},
+               attributes);
+      if (flat) return b.op("Tanh", {y});
+      const ValueId joined = b.op("Transpose", {y}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
+      return b.op("Tanh", {b.op("Reshape", {joined, b.integers({0, -1, kHidden})})});
+    };
+  };
+  for (const bool causal : {false, true}) {
+    for (const bool masked : {false, true}) {
+      for (const bool flat : {false, true}) {
+        CAPTURE(flat);
+        CAPTURE(causal);
+        CAPTURE(masked);
+        const Model model = make_model(build(flat, causal, masked, flat ? 1 : kHeads), 23);
+        CHECK(loops(*model.ragged) == 0);
+        const Graph& graph = model.ragged->graph();
+        for (const NodeId id : graph.order()) {
+          const Node& node = graph.node(id);
+          if (node.op_type != "Attention") continue;
+          CHECK(node.domain == "hugot");
+          CHECK((node.input(3) != kNoValue) == masked);
+        }
+        check_model(model);
+      }
+    }
+  }
+}
+
+TEST_CASE("attention in half precision runs packed in float32") {
+  const Model model = make_model([](GraphBuilder& b, ValueId ids) {
+    const auto half = [&](ValueId x) { return b.op("Cast", {x}, {{"to", int64_t{10}}}); };
+    const auto single = [&](ValueId x) { return b.op("Cast", {x}, {{"to", int64_t{1}}}); };
+    const ValueId x = b.op("Gather", {half(b.weights({kVocabulary, kHidden}, 1000)), ids});
+    const auto split = [&](uint64_t seed, std::vector<int64_t> perm) {
+      const ValueId y = b.op("MatMul", {x, half(b.weights({kHidden, kHidden}, seed, 0.3))});
+      const ValueId shaped = b.op("Reshape", {y, b.integers({0, -1, kHeads, kHidden / kHeads})});
+      return b.op("Transpose", {shaped}, {{"perm", std::move(perm)}});
+    };
+    const ValueId scores = b.op("MatMul", {split(1, {0, 2, 1, 3}), split(2, {0, 2, 3, 1})});
+    const ValueId mixed = b.op("MatMul", {b.op("Softmax", {scores}), split(3, {0, 2, 1, 3})});
+    const ValueId joined = b.op("Transpose", {mixed}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
+    return single(b.op("Reshape", {joined, b.integers({0, -1, kHidden})}));
+  });
+  CHECK(loops(*model.ragged) == 0);
   check_model(model);
 }
 

@@ -4,6 +4,7 @@
 #include <ostream>
 
 #include "graph/op.h"
+#include "graph/passes/passes.h"
 #include "tools/command.h"
 #include "tools/inspect.h"
 
@@ -131,7 +132,14 @@ void print_memory(std::ostream& out, const MemoryPlan& plan, Graph graph, const 
 
 void print_ragged(std::ostream& out, const RaggedPlan& plan, const std::vector<std::string>& log) {
   std::map<std::string, size_t> fusions;
-  for (const std::string& line : log) ++fusions[line.substr(0, line.find(':'))];
+  std::vector<std::string> missed;
+  for (const std::string& line : log) {
+    if (line.starts_with(kNotFused)) {
+      missed.push_back(line);
+    } else {
+      ++fusions[line.substr(0, line.find(':'))];
+    }
+  }
   std::map<std::string, size_t> rules;
   const Graph& graph = plan.graph();
   size_t nodes = 0;
@@ -150,6 +158,7 @@ void print_ragged(std::ostream& out, const RaggedPlan& plan, const std::vector<s
   };
   out << "ragged mode: yes, " << nodes << " nodes\n";
   list("fusions", fusions);
+  for (const std::string& line : missed) out << "  " << line << "\n";
   list("batching rules", rules);
   out << "  packed weights: " << bytes_text(static_cast<int64_t>(plan.prepared_bytes())) << "\n";
 }

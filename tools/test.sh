@@ -185,6 +185,12 @@ suite onnx-cases "$BUILD/hugot" onnx-test tests/data/onnx-cases
 ZOO=bert-mean,bert-cls-norm,distilbert-mean,electra-meansqrt,minilm-st-export,mpnet-mean-norm,nomic-bert
 accept "" "$BUILD/hugot" "$ZOO" minilm embeddings stable
 accept_graphs
+if [ -d "$SHARED/data/zoo" ]; then
+  suite zoo-ragged "$BUILD/venv/bin/python" tests/zoo_ragged.py --hugot "$BUILD/hugot" \
+    --zoo "$SHARED/data/zoo"
+else
+  skip zoo-ragged "no shared data"
+fi
 suite examples bash -ec "$(declare -f examples); BUILD='$BUILD' MODEL='$MODEL'; examples; echo '1 passed, 0 failed'"
 
 if [ "$QUICK" != --quick ]; then

@@ -1,137 +1,51 @@
 // hugot.Attention from softmax(scale * Q K^T + bias) V.
 //
-// Exporters split heads with any sequence of reshapes and transposes, on either side of the
-// scaling, over three or four dimensions. Here a chain of views and transposes is just a reordering
-// of three atoms, tokens x heads x head_dim; only the order at its end matters.
-#include <algorithm>
+// How the heads are split, repeated and joined is left to head_layout.h. Masks that depend on the
+// distance of query and key become the window of the operator; other biases are operands.
 #include <cmath>
+#include <map>
 
+#include "graph/passes/band_mask.h"
+#include "graph/passes/head_layout.h"
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
 
 namespace hugot {
 namespace {
 
-enum class Axis { kTokens, kHeads, kHeadDim };
-
-struct Atom {
-  Axis axis;
-  Dim size;
-};
-using Atoms = std::vector<Atom>;  // in memory order, without those of size 1
-
 bool is_view(const Node& node) { return node.domain == "hugot" && node.op_type == "View"; }
 
-bool is_transpose(const Node& node) { return node.domain.empty() && node.op_type == "Transpose"; }
-
-void drop_ones(Atoms& atoms) {
-  std::erase_if(atoms, [](const Atom& atom) { return atom.size.is(1); });
-}
-
-bool same_order(const Atoms& atoms, Atoms wanted) {
-  drop_ones(wanted);
-  return std::equal(
-      atoms.begin(), atoms.end(), wanted.begin(), wanted.end(),
-      [](const Atom& a, const Atom& b) { return a.axis == b.axis && a.size == b.size; });
-}
-
-// Reorders the atoms of a tensor of shape `dims` as Transpose does. False when a dimension is no
-// product of whole atoms.
-bool transpose_atoms(const Dims& dims, const std::vector<int64_t>& perm, Atoms& atoms) {
-  if (perm.size() != dims.size()) return false;
-  std::vector<Atoms> groups;
-  size_t next = 0;
-  for (const Dim& dim : dims) {
-    Atoms group;
-    Dim product = 1;
-    while (!(product == dim)) {
-      if (next == atoms.size()) return false;
-      product = product * atoms[next].size;
-      group.push_back(atoms[next++]);
-    }
-    groups.push_back(std::move(group));
+// Why a match failed, for people: the first reason counts, as the later ones are farther from the
+// pattern.
+class Reason {
+ public:
+  bool fail(std::string text) {
+    if (text_.empty()) text_ = std::move(text);
+    return false;
   }
-  if (next != atoms.size()) return false;
-  Atoms result;
-  for (const int64_t axis : perm) {
-    if (axis < 0 || axis >= static_cast<int64_t>(groups.size())) return false;
-    const Atoms& group = groups[static_cast<size_t>(axis)];
-    result.insert(result.end(), group.begin(), group.end());
-  }
-  atoms = std::move(result);
-  return true;
-}
+  const std::string& text() const { return text_; }
 
-bool apply(const Graph& graph, const Node& node, Atoms& atoms) {
-  if (is_view(node)) return true;
-  const Dims& dims = *graph.fact(node.inputs[0]).shape;
-  std::vector<int64_t> reversed;
-  for (size_t i = dims.size(); i-- > 0;) reversed.push_back(static_cast<int64_t>(i));
-  return transpose_atoms(dims, node.get<std::vector<int64_t>>("perm", reversed), atoms);
-}
-
-bool is_token_matrix(const Fact& fact) {
-  return fact.rank() == 3 && fact.dtype == DType::kFloat32 && (*fact.shape)[0].is(1) &&
-         (*fact.shape)[1] == Dim::symbol(kLengthSymbol) && (*fact.shape)[2].is_number();
-}
-
-struct Operand {
-  ValueId source = kNoValue;  // [1, S, heads * head_dim]
-  double scale = 1;
+ private:
+  std::string text_;
 };
-
-// Walks from a heads-first operand back to the token matrix it was made from; `wanted` is the order
-// of atoms that the operand must have.
-std::optional<Operand> trace_operand(const Graph& graph, ValueId id, const Atoms& wanted) {
-  Operand operand;
-  std::vector<const Node*> chain;
-  for (;;) {
-    const auto [value, scale] = peel_scale(graph, id);
-    operand.scale *= scale;
-    const Node* node = graph.producer(value);
-    if (node == nullptr || !(is_view(*node) || is_transpose(*node)) ||
-        (is_token_matrix(graph.fact(value)) && chain.size() > 1)) {
-      operand.source = value;
-      break;
-    }
-    chain.push_back(node);
-    id = node->inputs[0];
-  }
-  if (!is_token_matrix(graph.fact(operand.source))) return std::nullopt;
-  Atoms atoms;
-  for (const Axis axis : {Axis::kTokens, Axis::kHeads, Axis::kHeadDim}) {
-    const auto it = std::find_if(wanted.begin(), wanted.end(),
-                                 [&](const Atom& atom) { return atom.axis == axis; });
-    atoms.push_back(*it);
-  }
-  if (!(atoms[1].size * atoms[2].size == (*graph.fact(operand.source).shape)[2]))
-    return std::nullopt;
-  drop_ones(atoms);
-  for (auto it = chain.rbegin(); it != chain.rend(); ++it) {
-    if (!apply(graph, **it, atoms)) return std::nullopt;
-  }
-  return same_order(atoms, wanted) ? std::optional(operand) : std::nullopt;
-}
-
-// The last value of a chain of views and transposes that starts at `id` and joins the heads again.
-ValueId join_heads(const Graph& graph, const std::vector<std::vector<NodeId>>& readers, ValueId id,
-                   Atoms atoms, const Atoms& wanted) {
-  drop_ones(atoms);
-  for (;;) {
-    const auto& next = readers[static_cast<size_t>(id)];
-    if (next.size() != 1) return kNoValue;
-    const Node& node = graph.node(next[0]);
-    if (!(is_view(node) || is_transpose(node)) || !apply(graph, node, atoms)) return kNoValue;
-    id = node.outputs[0];
-    if (is_token_matrix(graph.fact(id)) && same_order(atoms, wanted)) return id;
-  }
-}
 
 struct Scores {
   const Node* product = nullptr;  // Q K^T
   double scale = 1;
   ValueId bias = kNoValue;
+  Band band;  // of a mask that was put in the place of scores
 };
+
+// True when the shapes are equal but for leading ones and at most [heads, queries, keys], so that
+// what is broadcast to one is broadcast to the other.
+bool aligned(const Fact& a, const Fact& b) {
+  const auto strip = [](const Fact& fact) {
+    const auto begin = std::find_if(fact.shape->begin(), fact.shape->end(),
+                                    [](const Dim& dim) { return !dim.is(1); });
+    return Dims(begin, fact.shape->end());
+  };
+  return a.shape && b.shape && strip(a).size() <= 3 && strip(a) == strip(b);
+}
 
 // Takes scale * (Q K^T) [+ bias] apart.
 std::optional<Scores> match_scores(const Graph& graph, ValueId id) {
@@ -140,12 +54,27 @@ std::optional<Scores> match_scores(const Graph& graph, ValueId id) {
   if (node == nullptr) return std::nullopt;
   if (is_view(*node)) {
     auto scores = match_scores(graph, node->inputs[0]);
-    if (scores) scores->scale *= scale;
-    return scores && scores->bias == kNoValue ? scores : std::nullopt;
+    if (!scores) return std::nullopt;
+    const bool plain = scores->bias == kNoValue && !scores->band.low && !scores->band.high;
+    if (!plain && (scale != 1 || !aligned(graph.fact(node->inputs[0]), graph.fact(value)))) {
+      return std::nullopt;
+    }
+    scores->scale *= scale;
+    return scores;
   }
   if (!node->domain.empty()) return std::nullopt;
-  if (node->op_type == "MatMul") return Scores{node, scale, kNoValue};
-  if (node->op_type != "Add" || scale != 1) return std::nullopt;
+  if (node->op_type == "MatMul") return Scores{node, scale, kNoValue, {}};
+  if (scale != 1) return std::nullopt;
+  if (node->op_type == "Where") {
+    const auto hidden = number_of(graph, node->inputs[2]);
+    const auto band =
+        hidden && hides(*hidden) ? band_of_condition(graph, node->inputs[0]) : std::nullopt;
+    auto scores = band ? match_scores(graph, node->inputs[1]) : std::nullopt;
+    if (!scores || scores->band.low || scores->band.high) return std::nullopt;
+    scores->band = *band;
+    return scores;
+  }
+  if (node->op_type != "Add") return std::nullopt;
   for (const ValueId operand : node->inputs) {
     auto scores = match_scores(graph, operand);
     if (!scores || scores->bias != kNoValue) continue;
@@ -171,86 +100,165 @@ const Node* match_softmax(const Graph& graph, ValueId id) {
 }
 
 struct Pattern {
-  Operand q, k, v;
-  Dim heads;
-  Dim head_dim;
-  Dim value_dim;
+  HeadOperand q, k, v;
+  int64_t heads = 0, head_dim = 0, value_dim = 0;
   double scale = 1;
   ValueId bias = kNoValue;
   bool causal = false;
+  Band band;
   ValueId heads_first = kNoValue;  // the result before the heads are joined
 };
 
-// Heads, tokens and head size of an operand [.., heads, rows, columns] with leading ones.
-bool split_dims(const Fact& fact, Dim& heads, Dim& rows, Dim& columns) {
+// Heads and head size of an operand [.., heads, tokens, head_dim] with leading ones, or with the
+// last two axes swapped.
+bool split_dims(const Fact& fact, bool transposed, int64_t& heads, int64_t& head_dim) {
   if (!fact.shape || fact.rank() < 3) return false;
   const Dims& dims = *fact.shape;
-  heads = 1;
-  for (size_t i = 0; i + 2 < dims.size(); ++i) heads = heads * dims[i];
-  rows = dims[dims.size() - 2];
-  columns = dims.back();
-  return heads.is_number();
+  Dim product = 1;
+  for (size_t i = 0; i + 2 < dims.size(); ++i) product = product * dims[i];
+  const Dim& rows = dims[dims.size() - (transposed ? 1 : 2)];
+  const auto features = dims[dims.size() - (transposed ? 2 : 1)].number();
+  if (!product.number() || !features || *features < 1 || !(rows == Dim::symbol(kLengthSymbol))) {
+    return false;
+  }
+  heads = *product.number();
+  head_dim = *features;
+  return heads > 0;
 }
 
-bool trace_all(const Graph& graph, ValueId q, ValueId k, bool k_transposed, ValueId v, Pattern& p) {
-  const Dim tokens = Dim::symbol(kLengthSymbol);
-  Dim heads, rows, columns;
-  if (!split_dims(graph.fact(q), p.heads, rows, p.head_dim) || !(rows == tokens)) return false;
-  if (!split_dims(graph.fact(v), heads, rows, p.value_dim) || !(rows == tokens)) return false;
-  if (!(heads == p.heads)) return false;
-  if (!split_dims(graph.fact(k), heads, rows, columns) || !(heads == p.heads)) return false;
-  const Atom t{Axis::kTokens, tokens};
-  const Atom h{Axis::kHeads, p.heads};
-  const Atom d{Axis::kHeadDim, p.head_dim};
-  const auto traced_q = trace_operand(graph, q, {h, t, d});
-  const auto traced_k = trace_operand(graph, k, k_transposed ? Atoms{h, d, t} : Atoms{h, t, d});
-  const auto traced_v = trace_operand(graph, v, {h, t, {Axis::kHeadDim, p.value_dim}});
-  if (!traced_q || !traced_k || !traced_v || traced_v->scale != 1) return false;
-  p.q = *traced_q;
-  p.k = *traced_k;
-  p.v = *traced_v;
+bool trace_all(const Graph& graph, ValueId q, ValueId k, bool k_transposed, ValueId v, Pattern& p,
+               Reason& why) {
+  const auto trace = [&](const char* name, ValueId id, bool transposed, HeadOperand& operand,
+                         int64_t& head_dim) {
+    int64_t heads = 0;
+    if (!split_dims(graph.fact(id), transposed, heads, head_dim)) {
+      return why.fail(str("its ", name, " are ", graph.fact(id).to_string(), ", not heads of the ",
+                          "tokens of the text"));
+    }
+    if (p.heads == 0) p.heads = heads;
+    const auto traced =
+        p.heads == heads ? trace_heads(graph, id, heads, head_dim, transposed) : std::nullopt;
+    if (!traced) {
+      return why.fail(str("its ", name, " '", graph.value(id).name,
+                          "' are not made from [1,S,..] by views, transposes and repetitions"));
+    }
+    operand = *traced;
+    return true;
+  };
+  int64_t key_dim = 0;
+  if (!trace("queries", q, false, p.q, p.head_dim) ||
+      !trace("keys", k, k_transposed, p.k, key_dim) ||
+      !trace("values", v, false, p.v, p.value_dim)) {
+    return false;
+  }
+  if (key_dim != p.head_dim || p.v.scale != 1 || p.q.heads != p.heads || p.k.heads != p.v.heads) {
+    return why.fail("its queries, keys and values have heads that do not fit");
+  }
   p.scale *= p.q.scale * p.k.scale;
   return true;
 }
 
-std::optional<Pattern> match_decomposed(const Graph& graph, const Node& matmul) {
-  const Node* softmax = match_softmax(graph, matmul.inputs[0]);
-  const auto scores = softmax != nullptr ? match_scores(graph, softmax->inputs[0]) : std::nullopt;
-  if (!scores) return std::nullopt;
+// Turns a bias that is a mask by distance into a window. A query that sees not even itself might
+// see no key at all, where masks by numbers and windows differ.
+void find_window(const Graph& graph, Pattern& p) {
+  const auto sees_itself = [](const Band& band) {
+    return (!band.low || *band.low <= 0) && (!band.high || *band.high >= 0);
+  };
+  const auto band = p.bias != kNoValue ? band_of_bias(graph, p.bias) : std::nullopt;
+  if (!band || !sees_itself(*band)) return;
+  if (band->low) p.band.low = p.band.low ? std::max(*p.band.low, *band->low) : *band->low;
+  if (band->high) p.band.high = p.band.high ? std::min(*p.band.high, *band->high) : *band->high;
+  p.bias = kNoValue;
+}
+
+std::optional<Pattern> match_decomposed(const Graph& graph, const Node& matmul, const Node& softmax,
+                                        Reason& why) {
+  const auto scores = match_scores(graph, softmax.inputs[0]);
+  if (!scores) {
+    why.fail("its scores are not scale * Q K^T + bias");
+    return std::nullopt;
+  }
   Pattern p;
   p.scale = scores->scale;
   p.bias = scores->bias;
+  p.band = scores->band;
   p.heads_first = matmul.outputs[0];
-  const bool found = trace_all(graph, scores->product->inputs[0], scores->product->inputs[1], true,
-                               matmul.inputs[1], p);
-  return found ? std::optional(p) : std::nullopt;
+  if (!trace_all(graph, scores->product->inputs[0], scores->product->inputs[1], true,
+                 matmul.inputs[1], p, why)) {
+    return std::nullopt;
+  }
+  return p;
 }
 
 // ai.onnx Attention with four-dimensional operands and no cache.
-std::optional<Pattern> match_operator(const Graph& graph, const Node& node) {
+std::optional<Pattern> match_operator(const Graph& graph, const Node& node, Reason& why) {
   const bool only_first = node.outputs.size() == 1;
   if (!only_first || node.input(4) != kNoValue || node.input(5) != kNoValue ||
       node.input(6) != kNoValue || node.get<float>("softcap", 0) != 0 ||
       node.has("left_window_size") || node.has("right_window_size")) {
+    why.fail("it has a cache, a soft cap, a window or further results");
     return std::nullopt;
   }
   Pattern p;
   p.heads_first = node.outputs[0];
   p.causal = node.get<int64_t>("is_causal", 0) != 0;
   if (const ValueId mask = node.input(3); mask != kNoValue) {
-    const auto number = number_of(graph, mask);
-    const bool keeps_all = number == (graph.fact(mask).dtype == DType::kBool ? 1.0 : 0.0);
-    if (!keeps_all) {
-      if (graph.fact(mask).dtype != DType::kFloat32) return std::nullopt;
+    const bool boolean = graph.fact(mask).dtype == DType::kBool;
+    const auto band = boolean ? band_of_condition(graph, mask) : std::nullopt;
+    if (band) {
+      p.band = *band;
+    } else if (number_of(graph, mask) != (boolean ? 1.0 : 0.0)) {
+      if (graph.fact(mask).dtype != DType::kFloat32) {
+        why.fail("its mask is boolean and no band");
+        return std::nullopt;
+      }
       p.bias = mask;
     }
   }
-  if (!trace_all(graph, node.inputs[0], node.inputs[1], false, node.inputs[2], p))
+  if (!trace_all(graph, node.inputs[0], node.inputs[1], false, node.inputs[2], p, why))
     return std::nullopt;
-  const double standard = 1.0 / std::sqrt(static_cast<double>(*p.head_dim.number()));
+  const double standard = 1.0 / std::sqrt(static_cast<double>(p.head_dim));
   const double given = static_cast<double>(node.get<float>("scale", 0));
   p.scale *= given != 0 ? given : standard;
   return p;
+}
+
+// The fused node in the place of `joined`, the value with the heads joined again.
+void fuse(Graph& graph, const OpRegistry& ops, const Pattern& p, ValueId joined,
+          const std::string& name) {
+  const Dim tokens = Dim::symbol(kLengthSymbol);
+  const auto rows = [&](const HeadOperand& operand, int64_t head_dim) {
+    return view_as(graph, ops, operand.source, {1, tokens, operand.heads * head_dim});
+  };
+  Node node;
+  node.name = name;
+  std::vector<ValueId> inputs = {rows(p.q, p.head_dim), rows(p.k, p.head_dim),
+                                 rows(p.v, p.value_dim)};
+  if (p.bias != kNoValue) inputs.push_back(p.bias);
+  Attributes attributes = {{"num_heads", p.heads},
+                           {"kv_num_heads", p.k.heads},
+                           {"scale", static_cast<float>(p.scale)},
+                           {"causal", int64_t{p.causal}}};
+  if (p.band.low) attributes["left_window_size"] = -*p.band.low;
+  if (p.band.high) attributes["right_window_size"] = *p.band.high;
+  rewrite(node, ops, "hugot", "Attention", 1, std::move(inputs), std::move(attributes));
+  const Dims dims = {1, tokens, p.heads * p.value_dim};
+  node.outputs = {graph.add_value(name, Fact::of(DType::kFloat32, dims))};
+  const ValueId attended = node.outputs[0];
+  graph.add_node(std::move(node));
+  // A view, which vanishes where the shapes agree.
+  rewrite(graph.node(graph.value(joined).producer), ops, "hugot", "View", 1, {attended}, {});
+}
+
+bool is_attention(const Node& node) { return node.domain.empty() && node.op_type == "Attention"; }
+
+// True for a softmax over the keys of [.., S, S].
+bool is_over_keys(const Graph& graph, const Node& node) {
+  if (!node.domain.empty() || node.op_type != "Softmax") return false;
+  const Fact& fact = graph.fact(node.inputs[0]);
+  const Dim length = Dim::symbol(kLengthSymbol);
+  return fact.rank() >= 2 && fact.shape->back() == length &&
+         (*fact.shape)[fact.shape->size() - 2] == length;
 }
 
 }  // namespace
@@ -258,30 +266,45 @@ std::optional<Pattern> match_operator(const Graph& graph, const Node& node) {
 size_t fuse_attention(Graph& graph, PassContext& context) {
   size_t changes = 0;
   const auto readers = graph.readers();
-  for (const NodeId id : graph.order()) {
+  std::map<std::string, std::string> missed;  // reasons by node
+  const std::vector<NodeId> order = graph.order();
+  for (const NodeId id : order) {
     const Node& node = graph.node(id);
+    if (is_over_keys(graph, node)) missed[node.label()] = "no product with values follows";
     if (!node.domain.empty()) continue;
+    Reason why;
     std::optional<Pattern> p;
-    if (node.op_type == "MatMul") p = match_decomposed(graph, node);
-    if (node.op_type == "Attention") p = match_operator(graph, node);
-    if (!p || !p->head_dim.is_number() || !p->value_dim.is_number()) continue;
-    if (p->bias != kNoValue && graph.fact(p->bias).rank() > 4) continue;
-
-    const Atom t{Axis::kTokens, Dim::symbol(kLengthSymbol)};
-    const Atom h{Axis::kHeads, p->heads};
-    const Atom d{Axis::kHeadDim, p->value_dim};
-    const ValueId joined = join_heads(graph, readers, p->heads_first, {h, t, d}, {t, h, d});
-    if (joined == kNoValue) continue;
+    const Node* softmax = nullptr;
+    if (is_attention(node)) {
+      p = match_operator(graph, node, why);
+    } else if (node.op_type == "MatMul") {
+      softmax = match_softmax(graph, node.inputs[0]);
+      if (softmax == nullptr) continue;
+      p = match_decomposed(graph, node, *softmax, why);
+    } else {
+      continue;
+    }
+    const std::string label = softmax != nullptr ? softmax->label() : node.label();
+    ValueId joined = kNoValue;
+    if (p && p->bias != kNoValue && graph.fact(p->bias).rank() > 4) {
+      why.fail("its bias has more than four axes");
+    } else if (p) {
+      joined = join_heads(graph, readers, p->heads_first, p->heads, p->value_dim);
+      if (joined == kNoValue) why.fail("its heads are not joined to [1,S,..] again");
+    }
+    if (joined == kNoValue) {
+      missed[label] = why.text();
+      continue;
+    }
+    find_window(graph, *p);
+    missed.erase(label);
     context.log.push_back(str("attention: ", node.label()));
-    std::vector<ValueId> inputs = {p->q.source, p->k.source, p->v.source};
-    if (p->bias != kNoValue) inputs.push_back(p->bias);
-    Node& last = graph.node(graph.value(joined).producer);
-    last.name = node.name;
-    rewrite(last, context.ops, "hugot", "Attention", 1, std::move(inputs),
-            {{"num_heads", *p->heads.number()},
-             {"scale", static_cast<float>(p->scale)},
-             {"causal", int64_t{p->causal}}});
+    const std::string name = node.name;
+    fuse(graph, context.ops, *p, joined, name);
     ++changes;
+  }
+  for (const auto& [label, why] : missed) {
+    context.log.push_back(str(kNotFused, label, ": ", why));
   }
   return changes;
 }

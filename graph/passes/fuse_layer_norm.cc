@@ -7,25 +7,6 @@
 namespace hugot {
 namespace {
 
-// The input of a ReduceMean over the last axis with kept dimensions; kNoValue otherwise.
-ValueId mean_of(const Graph& graph, ValueId id) {
-  const Node* mean = produced_by(graph, id, "ReduceMean");
-  if (mean == nullptr || mean->get<int64_t>("keepdims", 1) == 0) return kNoValue;
-  const auto axes = reduction_axes(graph, *mean);
-  const ValueId input = mean->inputs[0];
-  if (!axes || axes->size() != 1 || (*axes)[0] != graph.fact(input).rank() - 1) return kNoValue;
-  return input;
-}
-
-// x when `id` is x * x or x ^ 2.
-ValueId square_of(const Graph& graph, ValueId id) {
-  if (const Node* pow = produced_by(graph, id, "Pow")) {
-    return number_of(graph, pow->inputs[1]) == 2.0 ? pow->inputs[0] : kNoValue;
-  }
-  const Node* mul = produced_by(graph, id, "Mul");
-  return mul != nullptr && mul->inputs[0] == mul->inputs[1] ? mul->inputs[0] : kNoValue;
-}
-
 struct Normalized {
   ValueId x = kNoValue;
   double epsilon = 0;
@@ -51,11 +32,11 @@ std::optional<Normalized> match_normalized(const Graph& graph, ValueId id) {
   if (sub == nullptr || sqrt == nullptr) return std::nullopt;
   const Node* add = produced_by(graph, sqrt->inputs[0], "Add");
   const auto variance = add != nullptr ? value_and_number(graph, *add) : std::nullopt;
-  if (!variance || square_of(graph, mean_of(graph, variance->first)) != centered) {
+  if (!variance || square_of(graph, mean_over_last_axis(graph, variance->first)) != centered) {
     return std::nullopt;
   }
   const ValueId x = sub->inputs[0];
-  if (mean_of(graph, sub->inputs[1]) != x) return std::nullopt;
+  if (mean_over_last_axis(graph, sub->inputs[1]) != x) return std::nullopt;
   return Normalized{x, variance->second};
 }
 

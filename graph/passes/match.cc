@@ -85,6 +85,23 @@ std::optional<std::vector<int64_t>> reduction_axes(const Graph& graph, const Nod
   return axes;
 }
 
+ValueId mean_over_last_axis(const Graph& graph, ValueId id) {
+  const Node* mean = produced_by(graph, id, "ReduceMean");
+  if (mean == nullptr || mean->get<int64_t>("keepdims", 1) == 0) return kNoValue;
+  const auto axes = reduction_axes(graph, *mean);
+  const ValueId input = mean->inputs[0];
+  if (!axes || axes->size() != 1 || (*axes)[0] != graph.fact(input).rank() - 1) return kNoValue;
+  return input;
+}
+
+ValueId square_of(const Graph& graph, ValueId id) {
+  if (const Node* pow = produced_by(graph, id, "Pow")) {
+    return number_of(graph, pow->inputs[1]) == 2.0 ? pow->inputs[0] : kNoValue;
+  }
+  const Node* mul = produced_by(graph, id, "Mul");
+  return mul != nullptr && mul->inputs[0] == mul->inputs[1] ? mul->inputs[0] : kNoValue;
+}
+
 const Tensor* float_vector(const Graph& graph, ValueId id, int64_t size) {
   const Tensor* tensor = graph.constant(id);
   if (tensor == nullptr || tensor->dtype() != DType::kFloat32 || tensor->rank() != 1) {
@@ -103,6 +120,17 @@ void rewrite(Node& node, const OpRegistry& ops, std::string_view domain, std::st
   node.opset = opset;
   node.inputs = std::move(inputs);
   node.attributes = std::move(attributes);
+}
+
+ValueId view_as(Graph& graph, const OpRegistry& ops, ValueId id, const Dims& dims) {
+  if (*graph.fact(id).shape == dims) return id;
+  Node node;
+  node.name = graph.value(id).name;
+  rewrite(node, ops, "hugot", "View", 1, {id}, {});
+  const ValueId view = graph.add_value(node.name, Fact::of(graph.fact(id).dtype, dims));
+  node.outputs = {view};
+  infer_node(graph, graph.add_node(std::move(node)));
+  return view;
 }
 
 bool known_for_text(const Fact& fact) {

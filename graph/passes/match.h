@@ -36,6 +36,12 @@ std::pair<ValueId, double> peel_scale(const Graph& graph, ValueId id);
 // they are not known.
 std::optional<std::vector<int64_t>> reduction_axes(const Graph& graph, const Node& node);
 
+// The input of a mean over the last axis with kept dimensions; kNoValue otherwise.
+ValueId mean_over_last_axis(const Graph& graph, ValueId id);
+
+// x when `id` is x * x or x ^ 2; kNoValue otherwise.
+ValueId square_of(const Graph& graph, ValueId id);
+
 // The constant behind `id` when it is float32 of shape [size] (or any length for size < 0).
 const Tensor* float_vector(const Graph& graph, ValueId id, int64_t size);
 
@@ -45,6 +51,10 @@ bool close_to(double a, double b);
 // Turns `node` into another operator in place: its outputs stay, everything else is new.
 void rewrite(Node& node, const OpRegistry& ops, std::string_view domain, std::string_view op_type,
              int opset, std::vector<ValueId> inputs, Attributes attributes);
+
+// `id` under another shape with the same number of elements: itself, or the result of a new
+// hugot.View.
+ValueId view_as(Graph& graph, const OpRegistry& ops, ValueId id, const Dims& dims);
 
 // True when all dimensions are numbers or expressions in the length of a text.
 bool known_for_text(const Fact& fact);

@@ -18,10 +18,14 @@ namespace hugot {
 // Sees the graph after every pass that ran, changed or not.
 using PassObserver = std::function<void(std::string_view pass, size_t changes, const Graph& graph)>;
 
+// Begins the lines of PassContext::log about what looks like attention but was not fused.
+inline constexpr std::string_view kNotFused = "not fused: ";
+
 // What passes may need and report.
 struct PassContext {
   const OpRegistry& ops;
-  // One line per fusion that was applied: "layer_norm: '/encoder/Add_1'".
+  // One line per fusion that was applied: "layer_norm: '/encoder/Add_1'"; and one, with its reason,
+  // per softmax over keys that stayed: "not fused: Softmax '/encoder/Softmax': its scores ..".
   std::vector<std::string> log = {};
   PassObserver observer = {};
 };
@@ -56,11 +60,24 @@ size_t widen_half(Graph& graph, PassContext& context);
 // Identities that facts prove: x+0, x*1, Where(true, x, y), casts and transposes that do nothing,
 // reshapes with a known result (they become hugot.View).
 size_t simplify(Graph& graph, PassContext& context);
+// Comparisons of positions that hold everywhere become what facts tell: true.
+size_t prove_masks(Graph& graph, PassContext& context);
 // LayerNormalization from its parts.
 size_t fuse_layer_norm(Graph& graph, PassContext& context);
+// RMSNormalization from its parts.
+size_t fuse_rms_norm(Graph& graph, PassContext& context);
+// hugot.Rotary from its parts: halves or neighbours, all features or the first ones.
+size_t fuse_rotary(Graph& graph, PassContext& context);
+// Moves what acts on each head of each token alone (normalizations, rotations) in front of the
+// transpose that puts heads first, so that it runs packed.
+size_t sink_transposes(Graph& graph, PassContext& context);
 // Gelu from its parts: erf and tanh forms, every order of the factors.
 size_t fuse_gelu(Graph& graph, PassContext& context);
-// hugot.Attention from softmax(scale * Q K^T + bias) V with heads split and joined around it.
+// hugot.Attention from Attention of ONNX on token matrices; boolean masks of that operator become a
+// bias.
+size_t lower_attention(Graph& graph, PassContext& context);
+// hugot.Attention from softmax(scale * Q K^T + bias) V with heads split, repeated for groups of
+// queries, and joined around it; masks by distance become its window.
 size_t fuse_attention(Graph& graph, PassContext& context);
 // hugot.Linear from MatMul or Gemm by a constant, with bias, activation and residual.
 size_t fuse_linear(Graph& graph, PassContext& context);

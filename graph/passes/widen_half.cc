@@ -47,7 +47,12 @@ class Widening {
       if (half(input)) input = wide_form(input);
     }
     for (ValueId& output : wide.outputs) {
-      if (half(output)) output = graph_.add_value(graph_.value(output).name);
+      if (!half(output)) continue;
+      // The shape of a view stands nowhere but in its fact.
+      Fact fact;
+      fact.shape = graph_.fact(output).shape;
+      output = graph_.add_value(graph_.value(output).name);
+      graph_.value(output).fact = std::move(fact);
     }
     const std::vector<ValueId> outputs = wide.outputs;
     graph_.remove_node(id);

@@ -94,6 +94,8 @@ cpu::AttentionArgs common_args(const KernelContext& ctx) {
   args.q_head_stride = args.k_head_stride = args.head_dim;
   args.v_head_stride = args.out_head_stride = args.value_dim;
   args.scale = node.at<float>("scale");
+  args.window_left = node.get<int64_t>("left_window_size", -1);
+  args.window_right = node.get<int64_t>("right_window_size", -1);
   if (node.get<int64_t>("causal", 0) != 0) args.window_right = 0;
   return args;
 }
@@ -113,7 +115,8 @@ void fused(KernelContext& ctx) {
   const auto sequence = [&](int64_t i, Tensor& spread) {
     cpu::AttentionArgs args = common;
     const Rows query = rows_of(ctx, 0, i), keys = rows_of(ctx, 1, i), values = rows_of(ctx, 2, i);
-    require(keys.length == values.length && (args.window_right < 0 || query.length == keys.length),
+    const bool windowed = args.window_left >= 0 || args.window_right >= 0;
+    require(keys.length == values.length && (!windowed || query.length == keys.length),
             ErrorCode::kInvalidArgument, query.length, " queries, ", keys.length, " keys and ",
             values.length, " values do not fit");
     args.query_length = query.length;

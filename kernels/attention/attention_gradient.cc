@@ -169,6 +169,8 @@ void FusedAttention(G& g) {
   s.kv_heads = node.get<int64_t>("kv_num_heads", s.heads);
   s.scale = node.at<float>("scale");
   s.causal = node.get<int64_t>("causal", 0) != 0;
+  s.window_left = node.get<int64_t>("left_window_size", -1);
+  s.window_right = node.get<int64_t>("right_window_size", -1);
   s.repeats_bias = true;
   expand(g, s);
 }

@@ -44,20 +44,26 @@ int64_t single_integer(const Tensor& tensor, const char* what) {
   return to_int64s(tensor)[0];
 }
 
+// The walk starts anew at every boundary of `stretches`, the ascending cuts of the axis from 0 to
+// its end.
 template <class T, class Combine>
-void run_cumulative(KernelContext& ctx, const Lines& lines, Compute<T> identity, Combine combine) {
+void run_cumulative(KernelContext& ctx, const Lines& lines, std::span<const int64_t> stretches,
+                    Compute<T> identity, Combine combine) {
   const bool exclusive = ctx.node().get<int64_t>("exclusive", 0) != 0;
   const bool reverse = ctx.node().get<int64_t>("reverse", 0) != 0;
   const Tensor& x = ctx.input(0);
   T* y = ctx.output(0, x.dtype(), x.shape()).template data<T>();
   for_lines(ctx.pool(), lines, [&](int64_t line) {
     const int64_t start = lines.start(line, lines.length);
-    Compute<T> state = identity;
-    for (int64_t k = 0; k < lines.length; ++k) {
-      const int64_t at = start + (reverse ? lines.length - 1 - k : k) * lines.inner;
-      const Compute<T> next = combine(state, convert<Compute<T>>(x.data<T>()[at]));
-      y[at] = convert<T>(exclusive ? state : next);
-      state = next;
+    for (size_t s = 0; s + 1 < stretches.size(); ++s) {
+      const int64_t first = stretches[s], last = stretches[s + 1] - 1;
+      Compute<T> state = identity;
+      for (int64_t k = first; k <= last; ++k) {
+        const int64_t at = start + (reverse ? first + last - k : k) * lines.inner;
+        const Compute<T> next = combine(state, convert<Compute<T>>(x.data<T>()[at]));
+        y[at] = convert<T>(exclusive ? state : next);
+        state = next;
+      }
     }
   });
 }
@@ -67,9 +73,14 @@ void cumulative(KernelContext& ctx, int identity, Combine combine) {
   const Tensor& x = ctx.input(0);
   const int axis = x.shape().axis(single_integer(ctx.input(1), "the axis"));
   const Lines lines(x.shape(), axis);
+  const int64_t whole[] = {0, lines.length};
+  const auto segments = ctx.segments();
+  const std::span<const int64_t> stretches = segments.empty() ? whole : segments;
+  require(stretches.back() == lines.length, ErrorCode::kInvalidArgument, "axis ", axis, " of ",
+          describe(x), " is not the token axis");
   dispatch(NumberTypes{}, x.dtype(), [&]<class T>() {
     using C = Compute<T>;
-    run_cumulative<T>(ctx, lines, static_cast<C>(identity), [&](C a, C b) {
+    run_cumulative<T>(ctx, lines, stretches, static_cast<C>(identity), [&](C a, C b) {
       if constexpr (std::is_integral_v<C>) {  // wraps around
         return static_cast<C>(combine(static_cast<uint64_t>(a), static_cast<uint64_t>(b)));
       } else {

@@ -154,9 +154,14 @@ Batching batch_axis_attribute(const BatchQuery& query) {
   return batch_over_axes(query, std::span(&axis, 1));
 }
 
-Batching batch_axis_input(const BatchQuery& query) {
+// Along the token axis the kernel starts anew with every text.
+Batching batch_cumulative(const BatchQuery& query) {
   const std::optional<std::vector<int64_t>> axes = query.input_fact(1).integers();
-  return axes ? batch_over_axes(query, *axes) : Batching::kLoop;
+  const int rank = query.input_fact(0).rank();
+  if (!axes || axes->size() != 1 || rank < 0 || query.ragged(1)) return Batching::kLoop;
+  const int64_t axis = normalize_axis(axes->front(), rank);
+  if (axis == query.token_axis(0)) return Batching::kSegments;
+  return batch_over_axes(query, *axes);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -266,10 +271,10 @@ OpDef onnx_ArgMin(int) {
   return along_axis(1, infer_arg, batch_axis_attribute<0>, arg_extreme<false>);
 }
 OpDef onnx_CumProd(int) {
-  return along_axis(2, infer_same_as_input, batch_axis_input, cum_prod, rule::CumProd);
+  return along_axis(2, infer_same_as_input, batch_cumulative, cum_prod, rule::CumProd);
 }
 OpDef onnx_CumSum(int) {
-  return along_axis(2, infer_same_as_input, batch_axis_input, cum_sum, rule::CumSum);
+  return along_axis(2, infer_same_as_input, batch_cumulative, cum_sum, rule::CumSum);
 }
 
 OpDef hugot_SumTo(int) { return along_axis(2, infer_sum_to, nullptr, sum_to, rule::SumTo); }
