@@ -134,6 +134,45 @@ TEST_CASE("rotary embeddings, norms per head and shared keys run packed") {
   }
 }
 
+TEST_CASE("RotaryEmbedding runs packed, with heads or tokens first, with and without positions") {
+  for (const bool heads_first : {true, false}) {
+    for (const bool by_position : {true, false}) {
+      CAPTURE(heads_first);
+      CAPTURE(by_position);
+      const Model model = make_model(
+          [&](GraphBuilder& b, ValueId ids) {
+            const ValueId x = words(b, ids);
+            const ValueId range = unsqueeze(b, positions(b, ids), {0});
+            const ValueId cos = b.weights({64, kHeadDim / 2}, 5), sin = b.weights({64, 4}, 6);
+            const auto rows = [&](ValueId table) {
+              return by_position ? table : b.op("Gather", {table, range});
+            };
+            const Attributes heads = {{"num_heads", int64_t{3}}};
+            const auto turn = [&](ValueId y) {
+              return b.op("RotaryEmbedding",
+                          {y, rows(cos), rows(sin), by_position ? range : kNoValue}, heads);
+            };
+            const auto split = [&](ValueId y) {
+              const ValueId shaped = b.op("Reshape", {y, b.integers({0, -1, 3, kHeadDim})});
+              return b.op("Transpose", {shaped}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
+            };
+            const ValueId q = linear(b, x, kHidden, kHidden, 20);
+            const ValueId k = linear(b, x, kHidden, kHidden, 22);
+            const ValueId mixed =
+                b.op("Attention", {heads_first ? turn(split(q)) : split(turn(q)),
+                                   heads_first ? turn(split(k)) : split(turn(k)), split(x)});
+            return b.op("Reshape",
+                        {b.op("Transpose", {mixed}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}}),
+                         b.integers({0, -1, kHidden})});
+          },
+          23);
+      CHECK(loops(*model.ragged) == 0);
+      REQUIRE(fused_attention(model) != nullptr);
+      check_model(model);
+    }
+  }
+}
+
 TEST_CASE("masks by distance become the window of attention") {
   struct Form {
     const char* name;
