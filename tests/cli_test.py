@@ -374,13 +374,15 @@ class Graphs(unittest.TestCase):
 
 def message(number, content):
     """A field of a protobuf message: bytes, text, a message, or a small number."""
+    def varint(value):
+        start = b""
+        while value > 127:
+            start, value = start + bytes([value & 127 | 128]), value >> 7
+        return start + bytes([value])
     if isinstance(content, int):
-        return bytes([number << 3, content])
+        return varint(number << 3) + varint(content)
     data = content.encode() if isinstance(content, str) else content
-    length, rest = b"", len(data)
-    while rest > 127:
-        length, rest = length + bytes([rest & 127 | 128]), rest >> 7
-    return bytes([number << 3 | 2]) + length + bytes([rest]) + data
+    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 class Inspect(unittest.TestCase):
@@ -434,6 +436,9 @@ class Inspect(unittest.TestCase):
         listed = self.inspect("--nodes").split("\nnodes:\n")[1].splitlines()
         count = int(re.search(r"ragged mode: yes, (\d+) nodes", self.inspect()).group(1))
         self.assertEqual(len(listed), count)
+        fused = self.inspect("--nodes").split("\nfused:\n")[1].split("\nnodes:\n")[0].splitlines()
+        self.assertTrue(any(re.match(r"  attention: ", line) for line in fused))
+        self.assertNotIn("not fused", self.inspect())
         self.assertTrue(all(re.match(r"  (packed|rows|segments|loop|by length|shared) ", line)
                             for line in listed))
         self.assertIn("\nnodes:\n", self.inspect("--nodes", model=self.CONTROL))
@@ -489,6 +494,27 @@ class Inspect(unittest.TestCase):
         self.assertEqual(sorted(heads), sorted(clusters))
         self.assertRegex(self.inspect(model=self.CONTROL),
                          r"subgraphs: 4 with \d+ of the nodes, nested up to 2 deep")
+
+    def test_softmax_that_is_no_part_of_an_attention(self):
+        def node(kind, inputs, output, attributes=b""):
+            return message(1, b"".join(message(1, name) for name in inputs) + message(2, output) +
+                           message(3, output) + message(4, kind) + attributes)
+        def value(field, name, kind, dims):
+            shape = b"".join(message(1, message(2, dim)) for dim in dims)
+            return message(field, message(1, name) +
+                           message(2, message(1, message(1, kind) + message(2, shape))))
+        table = message(5, message(1, 2) + message(1, 4) + message(2, 1) + message(8, "table") +
+                        message(9, bytes(32)))
+        perm = message(5, message(1, "perm") + message(8, 0) + message(8, 2) + message(8, 1) +
+                       message(20, 7))
+        graph = (node("Gather", ["table", "input_ids"], "x") +
+                 node("Transpose", ["x"], "xt", perm) + node("MatMul", ["x", "xt"], "products") +
+                 node("Tanh", ["products"], "scores") + node("Softmax", ["scores"], "weights") +
+                 node("MatMul", ["weights", "x"], "y") + message(2, "odd") + table +
+                 value(11, "input_ids", 7, ["batch", "length"]) + message(12, message(1, "y")))
+        model = WORK / "odd_attention.onnx"
+        model.write_bytes(message(1, 8) + message(7, graph) + message(8, message(2, 17)))
+        self.assertRegex(self.inspect(model=model), r"\n  not fused: Softmax 'weights': its scores ")
 
     def test_operators_that_are_missing_and_odd_names(self):
         def node(kind, name, source, target):

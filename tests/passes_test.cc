@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "graph/exec/executor.h"
+#include "graph/passes/match.h"
 #include "tests/graph_builder.h"
 
 namespace hugot {
@@ -138,6 +139,114 @@ TEST_CASE("layer normalization is found with power or product, quotient or recip
       check_fusion(build(power, reciprocal), fuse_layer_norm, "LayerNormalization", "ReduceMean");
     }
   }
+}
+
+TEST_CASE("RMS normalization is found with power or product, quotient, reciprocal or root") {
+  enum class Inverse { kDivide, kReciprocal, kOneOver, kPower };
+  const auto build = [](bool power, Inverse inverse) {
+    return [=](GraphBuilder& b, ValueId x) {
+      const ValueId squares = power ? b.op("Pow", {x, b.number(2)}) : b.op("Mul", {x, x});
+      const ValueId mean = b.op("ReduceMean", {squares}, {{"axes", std::vector<int64_t>{-1}}});
+      const ValueId shifted = b.op("Add", {mean, b.number(1e-6f)});
+      const ValueId root = b.op("Sqrt", {shifted});
+      ValueId normal = kNoValue;
+      if (inverse == Inverse::kDivide) normal = b.op("Div", {x, root});
+      if (inverse == Inverse::kReciprocal) normal = b.op("Mul", {b.op("Reciprocal", {root}), x});
+      if (inverse == Inverse::kOneOver) {
+        normal = b.op("Mul", {x, b.op("Div", {b.number(1), root})});
+      }
+      if (inverse == Inverse::kPower) {
+        normal = b.op("Mul", {x, b.op("Pow", {shifted, b.number(-0.5f)})});
+      }
+      return b.op("Mul", {b.weights({8}, 2), normal});
+    };
+  };
+  for (const bool power : {true, false}) {
+    for (const Inverse inverse :
+         {Inverse::kDivide, Inverse::kReciprocal, Inverse::kOneOver, Inverse::kPower}) {
+      check_fusion(build(power, inverse), fuse_rms_norm, "RMSNormalization", "ReduceMean");
+    }
+  }
+}
+
+TEST_CASE("rotary embeddings are found for halves and for neighbours") {
+  const auto slice = [](GraphBuilder& b, ValueId x, int64_t begin, int64_t end, int64_t step = 1) {
+    return b.op("Slice",
+                {x, b.integers({begin}), b.integers({end}), b.integers({-1}), b.integers({step})});
+  };
+  const Attributes last = {{"axis", int64_t{-1}}};
+  const auto sum = [](GraphBuilder& b, ValueId x, ValueId turned, int64_t features) {
+    const ValueId cos = b.weights({1, features}, 5), sin = b.weights({1, features}, 6);
+    return b.op("Add", {b.op("Mul", {x, cos}), b.op("Mul", {turned, sin})});
+  };
+  check_fusion(
+      [&](GraphBuilder& b, ValueId x) {
+        const ValueId second = b.op("Neg", {slice(b, x, 4, int64_t{1} << 60)});
+        return sum(b, x, b.op("Concat", {second, slice(b, x, 0, 4)}, last), 8);
+      },
+      fuse_rotary, "Rotary", "Concat");
+  check_fusion(
+      [&](GraphBuilder& b, ValueId x) {
+        const ValueId parts = b.op("Split", {x, b.integers({4, 4})}, last, 2);
+        const ValueId second = b.op("Mul", {parts + 1, b.number(-1)});
+        return sum(b, x, b.op("Concat", {second, parts}, last), 8);
+      },
+      fuse_rotary, "Rotary", "Concat");
+  check_fusion(
+      [&](GraphBuilder& b, ValueId x) {
+        const ValueId odd = b.op("Neg", {slice(b, x, 1, 8, 2)});
+        const auto pair = [&](ValueId half) { return b.op("Unsqueeze", {half, b.integers({-1})}); };
+        const ValueId stacked = b.op("Concat", {pair(odd), pair(slice(b, x, 0, 8, 2))}, last);
+        return sum(b, x, b.op("Reshape", {stacked, b.integers({-1, 8})}), 8);
+      },
+      [](Graph& graph, PassContext& context) {
+        // Reshapes with a known result are views by then.
+        for (NodeId id = 0; id < static_cast<NodeId>(graph.node_count()); ++id) {
+          Node& node = graph.node(id);
+          if (node.op_type != "Unsqueeze" && node.op_type != "Reshape") continue;
+          const bool pairs = node.op_type == "Unsqueeze";
+          const std::vector<int64_t> shape =
+              pairs ? std::vector<int64_t>{-1, 4, 1} : std::vector<int64_t>{-1, 8};
+          rewrite(node, context.ops, "hugot", "View", 1, {node.inputs[0]}, {{"shape", shape}});
+        }
+        return fuse_rotary(graph, context);
+      },
+      "Rotary", "Concat");
+  check_fusion(
+      [&](GraphBuilder& b, ValueId x) {  // a table entry per pair
+        const ValueId cos = b.weights({1, 4}, 5), sin = b.weights({1, 4}, 6);
+        const ValueId x1 = slice(b, x, 0, 4), x2 = slice(b, x, -4, 8);
+        const auto times = [&](ValueId a, ValueId c) { return b.op("Mul", {a, c}); };
+        return b.op("Concat",
+                    {b.op("Sub", {times(x1, cos), times(sin, x2)}),
+                     b.op("Add", {times(x1, sin), times(x2, cos)})},
+                    last);
+      },
+      fuse_rotary, "Rotary", "Concat");
+}
+
+TEST_CASE("rotary embeddings of the first features take the rest along") {
+  GraphBuilder b(18);
+  const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));
+  const auto slice = [&](ValueId of, int64_t begin, int64_t end) {
+    return b.op("Slice", {of, b.integers({begin}), b.integers({end}), b.integers({1})});
+  };
+  const Attributes last = {{"axis", int64_t{-1}}};
+  const ValueId head = slice(x, 0, 6);
+  const ValueId turned =
+      b.op("Concat", {b.op("Neg", {slice(head, 3, 6)}), slice(head, 0, 3)}, last);
+  const ValueId rotated = b.op("Add", {b.op("Mul", {head, b.weights({1, 6}, 1)}),
+                                       b.op("Mul", {turned, b.weights({1, 6}, 2)})});
+  b.graph.outputs = {b.op("Concat", {rotated, slice(x, 6, 8)}, last)};
+  const Tensor input = test::random_tensor(DType::kFloat32, {5, 8}, -4, 4, 1);
+  const Tensor before = run_exact(b.graph, input);
+  PassContext context{ops()};
+  infer(b.graph);
+  CHECK(fuse_rotary(b.graph, context) == 2);
+  b.graph.remove_dead();
+  CHECK(b.graph.node_count() == 1);
+  CHECK(b.graph.node(0).at<int64_t>("rotary_dim") == 6);
+  CHECK(identical(run_exact(b.graph, input), before));
 }
 
 TEST_CASE("linear takes bias, activation and residual along") {

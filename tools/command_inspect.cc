@@ -137,7 +137,10 @@ int inspect(const Options& options) {
   }
   const RaggedPlan* plan = encoder != nullptr ? encoder->ragged_plan() : nullptr;
   if (plan != nullptr) shown = ragged.graph;
-  if (options.nodes && plan != nullptr) print_nodes(std::cout, *plan);
+  if (options.nodes && plan != nullptr) {
+    print_fusions(std::cout, encoder->fusions());
+    print_nodes(std::cout, *plan);
+  }
   if (options.nodes && plan == nullptr) print_nodes(std::cout, shown);
   if (options.passes) {
     std::cout << (ragged.passes > 0 ? ragged.text : exact.text).str();
@@ -160,7 +163,8 @@ void add_inspect(CLI::App& app, Action& action) {
                       "graph, relative to the model directory");
   command->add_option("--dims", options.dims,
                       "numbers for symbolic dimensions, as NAME=NUMBER,.. (memory; default 64)");
-  command->add_flag("--nodes", options.nodes, "list every node of the optimised graph");
+  command->add_flag("--nodes", options.nodes,
+                    "list the fusions and every node of the optimised graph");
   command->add_flag("--passes", options.passes, "print the graph after each pass");
   command->add_flag("--dump", options.dump, "print the optimised graph");
   command->add_option("--dot", options.dot, "write the optimised graph as a Graphviz file");

@@ -55,6 +55,8 @@ void print_memory(std::ostream& out, const MemoryPlan& plan, Graph graph, const 
                   const std::function<int64_t(ValueId)>& times);
 // Batching rules and fusions; `log` is Encoder::fusions().
 void print_ragged(std::ostream& out, const RaggedPlan& plan, const std::vector<std::string>& log);
+// A line per fusion, with the node that it began at.
+void print_fusions(std::ostream& out, const std::vector<std::string>& log);
 void print_nodes(std::ostream& out, const RaggedPlan& plan);
 void print_nodes(std::ostream& out, const Graph& graph);
 

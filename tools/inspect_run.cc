@@ -163,6 +163,13 @@ void print_ragged(std::ostream& out, const RaggedPlan& plan, const std::vector<s
   out << "  packed weights: " << bytes_text(static_cast<int64_t>(plan.prepared_bytes())) << "\n";
 }
 
+void print_fusions(std::ostream& out, const std::vector<std::string>& log) {
+  out << "fused:\n";
+  for (const std::string& line : log) {
+    if (!line.starts_with(kNotFused)) out << "  " << line << "\n";
+  }
+}
+
 void print_nodes(std::ostream& out, const RaggedPlan& plan) {
   out << "nodes:\n";
   TextTable table;

@@ -84,9 +84,14 @@ std::optional<Scores> match_scores(const Graph& graph, ValueId id) {
   return std::nullopt;
 }
 
-// The softmax behind `id`, seen through Where(IsNaN(p), 0, p): a row of scores without a mask has a
-// finite maximum, so the guard never acts.
+// The softmax behind `id`, seen through views that only touch leading ones and through
+// Where(IsNaN(p), 0, p): a row of scores without a mask has a finite maximum, so the guard never
+// acts.
 const Node* match_softmax(const Graph& graph, ValueId id) {
+  const Node* view = graph.producer(id);
+  if (view != nullptr && is_view(*view) && aligned(graph.fact(id), graph.fact(view->inputs[0]))) {
+    id = view->inputs[0];
+  }
   if (const Node* where = produced_by(graph, id, "Where")) {
     const Node* is_nan = produced_by(graph, where->inputs[0], "IsNaN");
     if (is_nan == nullptr || is_nan->inputs[0] != where->inputs[2]) return nullptr;

@@ -216,6 +216,56 @@ bool absorb_rest(const Graph& graph, Node& concat, PassContext& context) {
   return true;
 }
 
+// A table of RotaryEmbedding with an axis for the heads at `heads_axis`.
+ValueId table_rows(Graph& graph, const OpRegistry& ops, ValueId table, ValueId positions,
+                   size_t heads_axis) {
+  if (positions != kNoValue) {
+    Node gather;
+    gather.name = graph.value(table).name;
+    rewrite(gather, ops, "", "Gather", 13, {table, positions}, {});
+    table = graph.add_value(gather.name);
+    gather.outputs = {table};
+    infer_node(graph, graph.add_node(std::move(gather)));
+  }
+  const Fact& fact = graph.fact(table);
+  if (fact.rank() != 3 || !known_for_text(fact)) return kNoValue;
+  Dims dims = *fact.shape;
+  dims.insert(dims.begin() + static_cast<std::ptrdiff_t>(heads_axis), Dim(1));
+  return view_as(graph, ops, table, dims);
+}
+
+// ai.onnx RotaryEmbedding as hugot.Rotary.
+bool convert_operator(Graph& graph, NodeId id, PassContext& context) {
+  const Node node = graph.node(id);
+  const Fact x = graph.fact(node.inputs[0]);
+  if (x.dtype != DType::kFloat32 || !known_for_text(x)) return false;
+  const bool packed = x.rank() == 3;
+  const auto heads = node.get<int64_t>("num_heads", 0);
+  const auto width = x.shape->back().number();
+  if (!width || (packed ? heads <= 0 || *width % heads != 0 : x.rank() != 4)) return false;
+  const size_t heads_axis = packed ? 2 : 1;
+  const ValueId cos = table_rows(graph, context.ops, node.inputs[1], node.input(3), heads_axis);
+  const ValueId sin = table_rows(graph, context.ops, node.inputs[2], node.input(3), heads_axis);
+  if (cos == kNoValue || sin == kNoValue) return false;
+  const Attributes attributes = {{"rotary_dim", node.get<int64_t>("rotary_embedding_dim", 0)},
+                                 {"interleaved", node.get<int64_t>("interleaved", 0)}};
+  if (!packed) {
+    rewrite(graph.node(id), context.ops, "hugot", "Rotary", 1, {node.inputs[0], cos, sin},
+            attributes);
+    return true;
+  }
+  const Dims dims = {(*x.shape)[0], (*x.shape)[1], heads, *width / heads};
+  Node rotary;
+  rotary.name = node.name;
+  const ValueId split = view_as(graph, context.ops, node.inputs[0], dims);
+  rewrite(rotary, context.ops, "hugot", "Rotary", 1, {split, cos, sin}, attributes);
+  const ValueId rotated = graph.add_value(node.name);
+  rotary.outputs = {rotated};
+  infer_node(graph, graph.add_node(std::move(rotary)));
+  rewrite(graph.node(id), context.ops, "hugot", "View", 1, {rotated}, {});
+  return true;
+}
+
 }  // namespace
 
 size_t fuse_rotary(Graph& graph, PassContext& context) {
@@ -223,6 +273,14 @@ size_t fuse_rotary(Graph& graph, PassContext& context) {
   for (const NodeId id : graph.order()) {
     Node& node = graph.node(id);
     if (!node.domain.empty()) continue;
+    if (node.op_type == "RotaryEmbedding") {
+      const std::string label = node.label();
+      if (convert_operator(graph, id, context)) {
+        context.log.push_back("rotary: " + label);
+        ++changes;
+      }
+      continue;
+    }
     std::optional<Rotary> rotary;
     if (node.op_type == "Add") rotary = match_sum(graph, node);
     if (node.op_type == "Concat") {

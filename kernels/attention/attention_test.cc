@@ -193,6 +193,36 @@ TEST_CASE("fused attention agrees with float64") {
   });
 }
 
+TEST_CASE("a window hides the keys outside of it") {
+  uint64_t seed = 50;
+  for (const int64_t left : {-1, 0, 3, 200}) {
+    for (const int64_t right : {-1, 0, 5}) {
+      for (const int64_t length : {1, 6, 130}) {
+        Tensor mask(DType::kFloat32, {1, 1, length, length});
+        for (int64_t i = 0; i < length; ++i) {
+          for (int64_t j = 0; j < length; ++j) {
+            const bool seen = (left < 0 || j >= i - left) && (right < 0 || j <= i + right);
+            mask.data<float>()[i * length + j] = seen ? 0 : -kInf;
+          }
+        }
+        Attributes attributes = Heads{4, 2}.attributes();
+        attributes["left_window_size"] = left;
+        attributes["right_window_size"] = right;
+        const Tensor q = floats({1, length, 64}, ++seed), k = floats({1, length, 32}, ++seed);
+        const Tensor v = floats({1, length, 16}, ++seed);
+        const Case test = {.name = str(left, " to ", right, " of ", length),
+                           .op_type = "Attention",
+                           .inputs = {q, k, v},
+                           .attributes = attributes,
+                           .expected = {reference(q, k, v, mask, {4, 2})},
+                           .domain = "hugot",
+                           .tolerance = Tolerance{1e-5, 2e-6}};
+        run_cases({test, in_float64(test)});
+      }
+    }
+  }
+}
+
 TEST_CASE("a masked query gives zeros") {
   const Tensor x = floats({1, 2, 4}, 1);
   const Tensor bias = Tensor::from<float>({1, 1, 2, 2}, {-kInf, -kInf, 0, -kInf});

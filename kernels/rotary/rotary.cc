@@ -30,8 +30,8 @@ Batching batch_rotary(const BatchQuery& query) {
 
 }  // namespace
 
-Rotation rotation_of(const Node& node, int64_t features) {
-  Rotation rotation{node.get<int64_t>("rotary_dim", 0), node.get<int64_t>("interleaved", 0) != 0};
+Rotation rotation_of(const Node& node, int64_t features, std::string_view dims_attribute) {
+  Rotation rotation{node.get<int64_t>(dims_attribute, 0), node.get<int64_t>("interleaved", 0) != 0};
   if (rotation.dims == 0) rotation.dims = features;
   require(rotation.dims > 0 && rotation.dims % 2 == 0 && rotation.dims <= features,
           ErrorCode::kInvalidArgument, rotation.dims, " of ", features,
@@ -42,6 +42,12 @@ Rotation rotation_of(const Node& node, int64_t features) {
 }  // namespace rotary
 
 namespace ops {
+
+// Ragged mode turns it into hugot.Rotary.
+OpDef onnx_RotaryEmbedding(int) {
+  return with_gradient(define({3, 4}, infer_same_as_input, rotary::rotary_embedding),
+                       rotary::rule::RotaryEmbedding);
+}
 
 OpDef hugot_Rotary(int) {
   return with_gradient(define({3, 3}, rotary::infer_rotary, rotary::rotary, rotary::batch_rotary),

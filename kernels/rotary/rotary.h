@@ -2,6 +2,8 @@
 #ifndef HUGOT_KERNELS_ROTARY_ROTARY_H_
 #define HUGOT_KERNELS_ROTARY_ROTARY_H_
 
+#include <string_view>
+
 #include "graph/op.h"
 
 namespace hugot::rotary {
@@ -15,17 +17,22 @@ namespace hugot::rotary {
 // to it. Two roundings per product and sum, as separate operators have.
 void rotary(KernelContext& ctx);
 
+// ai.onnx RotaryEmbedding: x [batch, heads, tokens, features] or [batch, tokens, heads * features];
+// tables [batch, tokens, R / 2], or [positions, R / 2] with positions [batch, tokens].
+void rotary_embedding(KernelContext& ctx);
+
 // What the attributes say for a last axis of `features`. Throws kInvalidArgument when it does not
 // fit.
 struct Rotation {
   int64_t dims;  // R
   bool interleaved;
 };
-Rotation rotation_of(const Node& node, int64_t features);
+Rotation rotation_of(const Node& node, int64_t features,
+                     std::string_view dims_attribute = "rotary_dim");
 
 // Gradient rules: rotary_gradient.cc.
 namespace rule {
-GradientRule Rotary;
+GradientRule Rotary, RotaryEmbedding;
 }  // namespace rule
 
 }  // namespace hugot::rotary

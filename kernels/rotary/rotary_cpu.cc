@@ -135,19 +135,72 @@ void run(KernelContext& ctx) {
   }
 }
 
+// The rows of a table that the positions name, [batch, tokens, entries].
+template <class T>
+Tensor rows_at(const Tensor& table, const Tensor& positions) {
+  require(table.rank() == 2 && positions.rank() == 2 && positions.dtype() == DType::kInt64,
+          ErrorCode::kInvalidArgument, "positions ", describe(positions), " do not fit a table ",
+          describe(table));
+  const int64_t count = table.shape()[0], width = table.shape()[1];
+  Tensor rows(table.dtype(), {positions.shape()[0], positions.shape()[1], width});
+  T* to = rows.data<T>();
+  for (const int64_t position : positions.values<int64_t>()) {
+    require(position >= -count && position < count, ErrorCode::kInvalidArgument, "position ",
+            position, " is outside of a table of ", count);
+    const T* from = table.data<T>() + (position < 0 ? position + count : position) * width;
+    to = std::copy(from, from + width, to);
+  }
+  return rows;
+}
+
+template <class T>
+void run_embedding(KernelContext& ctx) {
+  const Node& node = ctx.node();
+  const Tensor& x = ctx.input(0);
+  const bool packed = x.rank() == 3;
+  require(packed || x.rank() == 4, ErrorCode::kInvalidArgument, "X is ", describe(x));
+  Shape shape = x.shape();
+  if (packed) {
+    const auto heads = node.get<int64_t>("num_heads", 0);
+    require(heads > 0 && shape[2] % heads == 0, ErrorCode::kInvalidArgument, heads,
+            " heads do not fit X ", describe(x));
+    shape = {shape[0], shape[1], heads, shape[2] / heads};
+  }
+  const auto table = [&](int i) {
+    const Tensor& given = ctx.input(i);
+    require(given.dtype() == x.dtype(), ErrorCode::kInvalidArgument, "a table ", describe(given),
+            " does not fit ", describe(x));
+    const bool chosen = ctx.num_inputs() > 3 && ctx.has_input(3);
+    const Tensor rows = chosen ? rows_at<T>(given, ctx.input(3)) : given;
+    require(rows.rank() == 3, ErrorCode::kInvalidArgument, "a table is ", describe(given));
+    const Shape& own = rows.shape();
+    return rows.reshaped(packed ? Shape{own[0], own[1], 1, own[2]}
+                                : Shape{own[0], 1, own[1], own[2]});
+  };
+  const Rotation rotation = rotation_of(node, shape.back(), "rotary_embedding_dim");
+  const Tensor cos = table(1), sin = table(2);
+  T* out = ctx.output(0, x.dtype(), x.shape()).data<T>();
+  turn<T>(x.reshaped(shape), cos, sin, rotation, out, ctx.pool());
+}
+
+// Calls run<T> for the type of x.
+template <class Run>
+void dispatch_float(const Tensor& x, const Run& run) {
+  if (x.dtype() == DType::kFloat32) return run(float{});
+  if (x.dtype() == DType::kFloat64) return run(double{});
+  fail(ErrorCode::kUnsupported, "rotary embeddings of ", describe(x));
+}
+
 }  // namespace
 
 void rotary(KernelContext& ctx) {
   const Tensor& x = ctx.input(0);
   require(x.rank() > 0, ErrorCode::kInvalidArgument, "a scalar cannot be rotated");
-  switch (x.dtype()) {
-    case DType::kFloat32:
-      return run<float>(ctx);
-    case DType::kFloat64:
-      return run<double>(ctx);
-    default:
-      fail(ErrorCode::kUnsupported, "Rotary of ", describe(x));
-  }
+  dispatch_float(x, [&]<class T>(T) { run<T>(ctx); });
+}
+
+void rotary_embedding(KernelContext& ctx) {
+  dispatch_float(ctx.input(0), [&]<class T>(T) { run_embedding<T>(ctx); });
 }
 
 }  // namespace hugot::rotary

@@ -1,5 +1,4 @@
-// Rotary written with other operators, from which its gradient follows.
-#include "base/error.h"
+// Rotary embeddings written with other operators, from which their gradients follow.
 #include "graph/gradient.h"
 #include "kernels/rotary/rotary.h"
 
@@ -11,51 +10,69 @@ using G = GradientContext;
 constexpr int64_t kEnd = int64_t{1} << 52;
 
 // x[.., begin:end:step]
-Term features(G& g, const Term& x, int64_t begin, int64_t end, int64_t step = 1) {
+Term slice(G& g, const Term& x, const Term& begin, const Term& end, int64_t step = 1) {
   GraphWriter& w = g.writer();
-  return g.op("Slice",
-              {x, w.integers({begin}), w.integers({end}), w.integers({-1}), w.integers({step})});
+  return g.op("Slice", {x, begin, end, w.integers({-1}), w.integers({step})});
 }
 
-int64_t last_dim(const Term& x) {
-  const auto& shape = x.fact().shape;
-  const int64_t dim = shape && !shape->empty() ? shape->back().number().value_or(0) : 0;
-  require(dim > 0, ErrorCode::kUnsupported, "the number of features is not known");
-  return dim;
-}
-
-// One entry per feature from one per pair.
-Term per_feature(G& g, const Term& table, const Rotation& rotation) {
-  if (last_dim(table) == rotation.dims) return table;
-  if (!rotation.interleaved) return g.writer().concat({table, table}, -1);
-  const Term pair = unsqueeze(table, {-1});
+// One entry per feature from one per feature or per pair.
+Term per_feature(G& g, const Term& table, const Term& dims, bool interleaved) {
   const int rank = table.rank();
+  const Term times = dims / dim_of(table, rank - 1);
+  const std::vector<int64_t> once(static_cast<size_t>(interleaved ? rank : rank - 1), 1);
+  const Term repeats = g.writer().concat({g.writer().integers(once), times}, 0);
+  if (!interleaved) return g.op("Tile", {table, repeats});
+  const Term wide = g.op("Expand", {unsqueeze(table, {-1}), repeats});
   std::vector<Term> shape;
   for (int axis = 0; axis + 1 < rank; ++axis) shape.push_back(dim_of(table, axis));
-  shape.push_back(g.writer().integers({rotation.dims}));
-  return reshape(g.writer().concat({pair, pair}, -1), g.writer().concat(shape, 0));
+  shape.push_back(dims);
+  return reshape(wide, g.writer().concat(shape, 0));
 }
 
 }  // namespace
 
 void Rotary(G& g) {
   const Term x = g.x(0);
-  const int64_t width = last_dim(x);
-  const Rotation rotation = rotation_of(g.node(), width);
-  const int64_t dims = rotation.dims, half = dims / 2;
-  const Term part = features(g, x, 0, dims);
+  const auto given = g.node().get<int64_t>("rotary_dim", 0);
+  const bool interleaved = g.node().get<int64_t>("interleaved", 0) != 0;
+  const Term zero = g.writer().integers({0}), one = g.writer().integers({1});
+  const Term two = g.writer().integers({2}), end = g.writer().integers({kEnd});
+  const Term dims = given != 0 ? g.writer().integers({given}) : dim_of(x, x.rank() - 1);
+  const Term part = given != 0 ? slice(g, x, zero, dims) : x;
   Term turned;
-  if (rotation.interleaved) {
-    const Term even = unsqueeze(features(g, part, 0, kEnd, 2), {-1});
-    const Term odd = unsqueeze(features(g, part, 1, kEnd, 2), {-1});
+  if (interleaved) {
+    const Term even = unsqueeze(slice(g, part, zero, end, 2), {-1});
+    const Term odd = unsqueeze(slice(g, part, one, end, 2), {-1});
     turned = reshape_like(g.writer().concat({-odd, even}, -1), part);
   } else {
-    turned = g.writer().concat({-features(g, part, half, dims), features(g, part, 0, half)}, -1);
+    const Term half = dims / two;
+    turned = g.writer().concat({-slice(g, part, half, end), slice(g, part, zero, half)}, -1);
   }
-  const Term cos = per_feature(g, g.x(1), rotation);
-  const Term sin = per_feature(g, g.x(2), rotation);
+  const Term cos = per_feature(g, g.x(1), dims, interleaved);
+  const Term sin = per_feature(g, g.x(2), dims, interleaved);
   Term y = part * cos + turned * sin;
-  if (dims < width) y = g.writer().concat({y, features(g, x, dims, width)}, -1);
+  if (given != 0) y = g.writer().concat({y, slice(g, x, dims, end)}, -1);
+  g.differentiate(std::span(&y, 1));
+}
+
+// The tables with an axis for the heads, and the heads of X with one of their own.
+void RotaryEmbedding(G& g) {
+  const Node& node = g.node();
+  const bool packed = g.x(0).rank() == 3;
+  const auto table = [&](int i) {
+    const Term rows = g.x(3) ? g.op("Gather", {g.x(i), g.x(3)}) : g.x(i);
+    return unsqueeze(rows, {packed ? 2 : 1});
+  };
+  Term x = g.x(0);
+  if (packed) {
+    const Term heads = g.writer().integers({node.get<int64_t>("num_heads", 0)});
+    x = reshape(
+        x, g.writer().concat({dim_of(x, 0), dim_of(x, 1), heads, g.writer().integers({-1})}, 0));
+  }
+  const Attributes attributes = {{"rotary_dim", node.get<int64_t>("rotary_embedding_dim", 0)},
+                                 {"interleaved", node.get<int64_t>("interleaved", 0)}};
+  Term y = g.writer().op("Rotary", {x, table(1), table(2)}, attributes, "hugot");
+  if (packed) y = reshape_like(y, g.x(0));
   g.differentiate(std::span(&y, 1));
 }
 

@@ -99,6 +99,90 @@ TEST_CASE("rotary agrees with float64 in all its forms") {
   });
 }
 
+TEST_CASE("RotaryEmbedding takes heads first or packed, with tables by token or by position") {
+  const int64_t batch = 2, heads = 3, tokens = 4, size = 6;
+  const auto embedding = [](int64_t dims, bool interleaved, int64_t num_heads = 0) {
+    return Attributes{{"rotary_embedding_dim", dims},
+                      {"interleaved", int64_t{interleaved}},
+                      {"num_heads", num_heads}};
+  };
+  const Tensor first = floats({batch, heads, tokens, size}, 1);
+  Tensor packed(DType::kFloat32, {batch, tokens, heads * size});
+  // The same numbers with tokens first.
+  const auto pack = [&](const Tensor& from, Tensor& to) {
+    for (int64_t i = 0; i < from.size(); ++i) {
+      const int64_t d = i % size, t = i / size % tokens, h = i / (size * tokens) % heads;
+      const int64_t b = i / (size * tokens * heads);
+      to.data<float>()[((b * tokens + t) * heads + h) * size + d] = from.data<float>()[i];
+    }
+  };
+  pack(first, packed);
+  const Tensor positions = numbers(DType::kInt64, {batch, tokens}, {0, 2, 4, 1, 3, 3, 0, 1});
+  for (const bool interleaved : {false, true}) {
+    for (const int64_t dims : {int64_t{0}, int64_t{4}}) {
+      const int64_t rotated = dims == 0 ? size : dims, half = rotated / 2;
+      const Tensor cos = floats({5, half}, 2), sin = floats({5, half}, 3);
+      const auto rows = [&](const Tensor& table, bool per_head) {
+        const int64_t times = per_head ? heads : 1;
+        Tensor result(DType::kFloat32,
+                      per_head ? Shape{batch, heads, tokens, half} : Shape{batch, tokens, half});
+        for (int64_t i = 0; i < result.size(); ++i) {
+          const int64_t t = i / half % tokens, b = i / (half * tokens * times);
+          const int64_t at = positions.data<int64_t>()[b * tokens + t];
+          result.data<float>()[i] = table.data<float>()[at * half + i % half];
+        }
+        return result;
+      };
+      const Tensor y = reference(first, rows(cos, true), rows(sin, true), rotated, interleaved);
+      Tensor packed_y(DType::kFloat32, packed.shape());
+      pack(y, packed_y);
+      const Tolerance tolerance{1e-6, 1e-6};
+      run_cases({
+          {.name = "heads first, by position",
+           .op_type = "RotaryEmbedding",
+           .inputs = {first, cos, sin, positions},
+           .attributes = embedding(dims, interleaved),
+           .expected = {y},
+           .tolerance = tolerance},
+          {.name = "heads first, by token",
+           .op_type = "RotaryEmbedding",
+           .inputs = {first, rows(cos, false), rows(sin, false)},
+           .attributes = embedding(dims, interleaved),
+           .expected = {y},
+           .tolerance = tolerance},
+          {.name = "packed, by position",
+           .op_type = "RotaryEmbedding",
+           .inputs = {packed, cos, sin, positions},
+           .attributes = embedding(dims, interleaved, heads),
+           .expected = {packed_y},
+           .tolerance = tolerance},
+          {.name = "packed, by token",
+           .op_type = "RotaryEmbedding",
+           .inputs = {packed, rows(cos, false), rows(sin, false)},
+           .attributes = embedding(dims, interleaved, heads),
+           .expected = {packed_y},
+           .tolerance = tolerance},
+      });
+    }
+  }
+  const Tensor table = floats({5, 3}, 1);
+  const Tensor beyond = numbers(DType::kInt64, {batch, tokens}, {0, 2, 5, 1, 3, 3, 0, 1});
+  run_cases({
+      {.name = "position beyond the table",
+       .op_type = "RotaryEmbedding",
+       .inputs = {first, table, table, beyond},
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "heads are missing",
+       .op_type = "RotaryEmbedding",
+       .inputs = {packed, table, table, positions},
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "tables without positions",
+       .op_type = "RotaryEmbedding",
+       .inputs = {first, table, table},
+       .error = ErrorCode::kInvalidArgument},
+  });
+}
+
 TEST_CASE("a segment is rotated as the text alone") {
   GraphBuilder b(21);
   const ValueId ids = b.graph.add_input("ids", Fact::of(DType::kInt64, {1, Dim::symbol("S")}));
