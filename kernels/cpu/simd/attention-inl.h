@@ -32,12 +32,12 @@ HWY_INLINE AttentionPlan attention_plan(const AttentionArgs& args) {
   const int64_t keys = round_up(args.key_length, kPanelWidth);
   // An odd number of cache lines, so that the rows of a tile fall into different sets.
   plan.score_stride = round_up(max_of(keys, 1), 16) + 16;
-  plan.block = max_of(kScoreFloats / plan.score_stride / kTileRows, 1) * kTileRows;
-  plan.block = min_of(plan.block, round_up(args.query_length, kTileRows));
+  plan.block = max_of(kScoreFloats / plan.score_stride / kPanelTileRows, 1) * kPanelTileRows;
+  plan.block = min_of(plan.block, round_up(args.query_length, kPanelTileRows));
   plan.k_floats = keys * args.head_dim;
   plan.v_floats = round_up(args.value_dim, kPanelWidth) * args.key_length;
   plan.score_floats = plan.block * plan.score_stride;
-  plan.out_floats = kTileRows * kPanelWidth;
+  plan.out_floats = kPanelTileRows * kPanelWidth;
   return plan;
 }
 
@@ -127,7 +127,7 @@ struct AttentionBlock {
 // Calls body(first, count) for tiles of the block's rows.
 template <class Body>
 HWY_INLINE void for_tiles(int64_t rows, Body body) {
-  int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+  int64_t tiles = (rows + kPanelTileRows - 1) / kPanelTileRows;
   for (int64_t first = 0; first < rows; --tiles) {
     const int64_t count = (rows - first + tiles - 1) / tiles;
     body(first, count);
@@ -141,9 +141,9 @@ HWY_INLINE void score_block(const AttentionArgs& args, const float* q, const flo
   for (int64_t j = block.keys.begin; j < block.keys.end; j += kPanelWidth) {
     const PanelView panel = {packed_k + j / kPanelWidth * panel_floats, kPanelWidth, panel_floats};
     for_tiles(block.rows, [&](int64_t first, int64_t count) {
-      kTiles[count](args.head_dim, q + (block.row + first) * args.q_stride, args.q_stride, panel,
-                    nullptr, {nullptr, 0}, scores + first * plan.score_stride + j,
-                    plan.score_stride);
+      kPanelTiles[count](args.head_dim, q + (block.row + first) * args.q_stride, args.q_stride,
+                         panel, {nullptr, 0}, {nullptr, 0}, scores + first * plan.score_stride + j,
+                         plan.score_stride);
     });
   }
 }
@@ -160,8 +160,9 @@ HWY_INLINE void value_block(const AttentionArgs& args, const float* packed_v,
         panel_floats};
     const int64_t cols = min_of(kPanelWidth, args.value_dim - col);
     for_tiles(block.rows, [&](int64_t first, int64_t count) {
-      kTiles[count](end - block.keys.begin, scores + first * plan.score_stride + block.keys.begin,
-                    plan.score_stride, panel, nullptr, {nullptr, 0}, tile, kPanelWidth);
+      kPanelTiles[count](end - block.keys.begin,
+                         scores + first * plan.score_stride + block.keys.begin, plan.score_stride,
+                         panel, {nullptr, 0}, {nullptr, 0}, tile, kPanelWidth);
       for (int64_t r = 0; r < count; ++r) {
         binary_vs<mul>(tile + r * kPanelWidth, factors[first + r],
                        out + (block.row + first + r) * args.out_stride + col, cols);
