@@ -124,6 +124,13 @@ std::vector<Problem> problems() {
         make_problem(1 + random() % 70, 1 + random() % 150, 1 + random() % 90, seed++));
   }
   result.push_back(make_problem(250, 130, 500, seed++));  // several blocks of rows
+  // Rows on both sides of a tile's border, over pairs of panels with and without an odd one.
+  for (int64_t m : {11, 12, 18, 19, 24, 25}) {
+    for (int64_t n : {64, 96, 100}) result.push_back(make_problem(m, n, 17, seed++));
+  }
+  // K that is cut into parts: one and several blocks of rows, groups of panels, odd parts.
+  for (int64_t m : {6, 7, 16, 100}) result.push_back(make_problem(m, 330, 1031, seed++));
+  result.push_back(make_problem(97, 70, 769, seed++));
   result.push_back(make_problem(3, 5, 0, seed++));
   return result;
 }

@@ -32,12 +32,12 @@ HWY_INLINE AttentionPlan attention_plan(const AttentionArgs& args) {
   const int64_t keys = round_up(args.key_length, kPanelWidth);
   // An odd number of cache lines, so that the rows of a tile fall into different sets.
   plan.score_stride = round_up(max_of(keys, 1), 16) + 16;
-  plan.block = max_of(kScoreFloats / plan.score_stride / kTileRows, 1) * kTileRows;
-  plan.block = min_of(plan.block, round_up(args.query_length, kTileRows));
+  plan.block = max_of(kScoreFloats / plan.score_stride / kPanelTileRows, 1) * kPanelTileRows;
+  plan.block = min_of(plan.block, round_up(args.query_length, kPanelTileRows));
   plan.k_floats = keys * args.head_dim;
   plan.v_floats = round_up(args.value_dim, kPanelWidth) * args.key_length;
   plan.score_floats = plan.block * plan.score_stride;
-  plan.out_floats = kTileRows * kPanelWidth;
+  plan.out_floats = kMaxTileFloats;
   return plan;
 }
 
@@ -124,28 +124,34 @@ struct AttentionBlock {
   KeyRange keys;  // what any row of the block sees, widened to whole panels
 };
 
-// Calls body(first, count) for tiles of the block's rows.
+// Calls body(product, first row, rows, panel, panels) for the tiles of `rows` rows and the panels
+// [begin, end).
 template <class Body>
-HWY_INLINE void for_tiles(int64_t rows, Body body) {
-  int64_t tiles = (rows + kTileRows - 1) / kTileRows;
-  for (int64_t first = 0; first < rows; --tiles) {
-    const int64_t count = (rows - first + tiles - 1) / tiles;
-    body(first, count);
-    first += count;
+HWY_INLINE void for_tiles(int64_t rows, int64_t begin, int64_t end, Body body) {
+  for (int64_t panel = begin; panel < end;) {
+    const bool several = panel + kTilePanels <= end;
+    const int64_t panels = several ? kTilePanels : 1;
+    const int64_t most = several ? kTileRows : kPanelTileRows;
+    int64_t tiles = (rows + most - 1) / most;
+    for (int64_t first = 0; first < rows; --tiles) {
+      const int64_t count = (rows - first + tiles - 1) / tiles;
+      body(several ? kTiles[count] : kPanelTiles[count], first, count, panel, panels);
+      first += count;
+    }
+    panel += panels;
   }
 }
 
 HWY_INLINE void score_block(const AttentionArgs& args, const float* q, const float* packed_k,
                             const AttentionPlan& plan, AttentionBlock block, float* scores) {
   const int64_t panel_floats = args.head_dim * kPanelWidth;
-  for (int64_t j = block.keys.begin; j < block.keys.end; j += kPanelWidth) {
-    const PanelView panel = {packed_k + j / kPanelWidth * panel_floats, kPanelWidth, panel_floats};
-    for_tiles(block.rows, [&](int64_t first, int64_t count) {
-      kTiles[count](args.head_dim, q + (block.row + first) * args.q_stride, args.q_stride, panel,
-                    nullptr, {nullptr, 0}, scores + first * plan.score_stride + j,
-                    plan.score_stride);
-    });
-  }
+  for_tiles(block.rows, block.keys.begin / kPanelWidth, block.keys.end / kPanelWidth,
+            [&](TileProduct product, int64_t first, int64_t count, int64_t panel, int64_t) {
+              product(args.head_dim, q + (block.row + first) * args.q_stride, args.q_stride,
+                      {packed_k + panel * panel_floats, kPanelWidth, panel_floats}, {nullptr, 0},
+                      {nullptr, 0}, scores + first * plan.score_stride + panel * kPanelWidth,
+                      plan.score_stride);
+            });
 }
 
 // out rows = factor * probabilities . V
@@ -153,21 +159,21 @@ HWY_INLINE void value_block(const AttentionArgs& args, const float* packed_v,
                             const AttentionPlan& plan, AttentionBlock block, const float* scores,
                             const float* factors, float* tile, float* out) {
   const int64_t panel_floats = args.key_length * kPanelWidth;
-  const int64_t end = min_of(block.keys.end, args.key_length);
-  for (int64_t col = 0; col < args.value_dim; col += kPanelWidth) {
-    const PanelView panel = {
-        packed_v + col / kPanelWidth * panel_floats + block.keys.begin * kPanelWidth, kPanelWidth,
-        panel_floats};
-    const int64_t cols = min_of(kPanelWidth, args.value_dim - col);
-    for_tiles(block.rows, [&](int64_t first, int64_t count) {
-      kTiles[count](end - block.keys.begin, scores + first * plan.score_stride + block.keys.begin,
-                    plan.score_stride, panel, nullptr, {nullptr, 0}, tile, kPanelWidth);
-      for (int64_t r = 0; r < count; ++r) {
-        binary_vs<mul>(tile + r * kPanelWidth, factors[first + r],
-                       out + (block.row + first + r) * args.out_stride + col, cols);
-      }
-    });
-  }
+  const int64_t keys = min_of(block.keys.end, args.key_length) - block.keys.begin;
+  const auto finish = [&](TileProduct product, int64_t first, int64_t count, int64_t panel,
+                          int64_t panels) {
+    const int64_t width = panels * kPanelWidth, col = panel * kPanelWidth;
+    product(keys, scores + first * plan.score_stride + block.keys.begin, plan.score_stride,
+            {packed_v + panel * panel_floats + block.keys.begin * kPanelWidth, kPanelWidth,
+             panel_floats},
+            {nullptr, 0}, {nullptr, 0}, tile, width);
+    for (int64_t r = 0; r < count; ++r) {
+      binary_vs<mul>(tile + r * width, factors[first + r],
+                     out + (block.row + first + r) * args.out_stride + col,
+                     min_of(width, args.value_dim - col));
+    }
+  };
+  for_tiles(block.rows, 0, round_up(args.value_dim, kPanelWidth) / kPanelWidth, finish);
 }
 
 // The largest number of query rows in a block: plan.block is at most that, because a row of scores

@@ -2,8 +2,7 @@
 //
 // Every element of C is computed in one register lane: it starts from the bias (or 0) and takes one
 // multiply-add per k, in ascending order. Tile shape, blocking and threads only decide when that
-// happens, never its bits. K is not blocked: a panel of B (panel width x K) comes from the second
-// cache level, and the whole sum stays in registers, so that the epilogue sees final values.
+// happens, never its bits: where K is cut, the sums are kept as they are until the next part.
 #ifndef HUGOT_KERNELS_CPU_SIMD_GEMM_INL_H_
 #define HUGOT_KERNELS_CPU_SIMD_GEMM_INL_H_
 
@@ -15,14 +14,30 @@ namespace {
 constexpr int kPanelVectors = 2;
 constexpr int64_t kPanelWidth = kPanelVectors * kLanes;
 constexpr int64_t kCacheLine = 16;  // floats
-// Accumulators take kTileRows * kPanelVectors registers, a row of B two more, A one.
+
+// Tiles. Accumulators take rows * vectors registers, a row of B one per vector, A one. What counts
+// besides is the number of loads for a multiply-add, 1 / rows + 1 / vectors: processors of the Ice
+// Lake kind do about one load of 64 bytes a cycle, so that 6 x 4 vectors run at the peak of the
+// multiply-adds and 12 x 2 do not.
 #if HWY_TARGET == HWY_AVX3
-constexpr int kTileRows = 12;  // of 32 registers
+constexpr int kTilePanels = 2;  // of 32 registers, 29
+constexpr int kTileRows = 6;
+constexpr int kPanelTileRows = 12;  // in tiles of a single panel
 #else
-constexpr int kTileRows = 6;  // of 16 registers
+constexpr int kTilePanels = 1;  // of 16 registers, 15
+constexpr int kTileRows = 6;
+constexpr int kPanelTileRows = 6;
 #endif
-// A block of A stays in the second cache level while the panels pass by.
+
+// The second cache level holds a block of A while the panels pass by, or, where K is cut, sums of a
+// block of C.
 constexpr int64_t kBlockFloats = 96 * 1024;
+constexpr int64_t kSumFloats = 24 * 1024;
+constexpr int64_t kSumColumns = 256;  // at least, where there are as many
+// K is cut into parts of about kDepth when it is larger than kMaxDepth: a tile's panels then stay
+// in the second cache level until the last row, beside those that are being fetched.
+constexpr int64_t kMaxDepth = 768;
+constexpr int64_t kDepth = 512;
 
 struct PanelView {
   const float* data;
@@ -30,44 +45,104 @@ struct PanelView {
   int64_t panel_stride;
 };
 
-// What to fetch into the cache during a tile's work: `step` floats from `data` on per k.
+// What to fetch into the second cache level during a tile's work: a row of panels like the tile's,
+// from `data` on, at `steps` of the kUnroll steps of a pass.
 struct Fetch {
-  const float* data;  // null: nothing
-  int64_t step;
+  const float* data;
+  int64_t steps;  // 0: nothing
 };
 
-// A tile of R rows and P panels: out = bias + A . B, with kPanelWidth * P columns.
-template <int R, int P>
-HWY_INLINE void tile_product(int64_t k, const float* HWY_RESTRICT a, int64_t lda, PanelView b,
-                             const float* bias, Fetch fetch, float* out, int64_t ldo) {
-  constexpr int kVectors = P * kPanelVectors;
-  V acc[R][kVectors];
+// Steps of k that a pass of the main loop takes: what a pass costs beside loads and multiply-adds
+// (pointers, counter, fetching) would otherwise compete with them for the front end of the
+// processor, which two threads of one core share.
+constexpr int kUnroll = 8;
+// Rows of A that are addressed from one pointer, as base, base + stride and base + 2 stride.
+constexpr int kPointerRows = 3;
+
+// acc += a * b, fused where the instruction set can. Spelled out for the compiler's sake: given the
+// choice of which operand to overwrite, gcc 12 lets the accumulators of an unrolled loop wander
+// through the registers and moves or spills them at its end.
+HWY_INLINE void accumulate(V& acc, V a, V b) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  asm("vfmadd231ps %2, %1, %0" : "+v"(acc.raw) : "v"(a.raw), "v"(b.raw));
+#else
+  acc = hn::MulAdd(a, b, acc);
+#endif
+}
+
+// acc[r] += A[r, at] . B[at, :]; `a` points to the first row of every group of kPointerRows.
+template <int R, int kVectors>
+HWY_INLINE void tile_step(const float* const* a, int64_t& lda, int at, const float* b,
+                          int64_t panel_stride, V (&acc)[R][kVectors]) {
+  V b_row[kVectors];
   HUGOT_UNROLL
   for (int v = 0; v < kVectors; ++v) {
-    const V start = bias != nullptr ? load(bias + v * kLanes) : hn::Zero(d);
-    HUGOT_UNROLL
-    for (int r = 0; r < R; ++r) acc[r][v] = start;
+    b_row[v] = load(b + (v / kPanelVectors) * panel_stride + (v % kPanelVectors) * kLanes);
   }
-  const float* HWY_RESTRICT row = b.data;
-  for (int64_t i = 0; i < k; ++i) {
-    V b_row[kVectors];
+  HUGOT_UNROLL
+  for (int r = 0; r < R; ++r) {
+    const V a_r = set((a[r / kPointerRows] + at)[r % kPointerRows * lda]);
+    HUGOT_UNROLL
+    for (int v = 0; v < kVectors; ++v) accumulate(acc[r][v], a_r, b_row[v]);
+  }
+  // Keeps the compiler from holding lda + 1, lda + 2 and so on, or what the next step loads, in
+  // registers that it does not have.
+  asm("" : "+r"(lda) : : "memory");
+}
+
+// What the sums of a tile start from: rows of vectors, `stride` floats apart; zeros where null.
+struct Start {
+  const float* data;
+  int64_t stride;
+};
+
+// A tile of R rows and P panels: out = start + A . B, with kPanelWidth * P columns.
+template <int R, int P, bool kFetch>
+HWY_INLINE void tile_product(int64_t k, const float* HWY_RESTRICT a, int64_t lda, PanelView b,
+                             Start start, Fetch fetch, float* out, int64_t ldo) {
+  constexpr int kVectors = P * kPanelVectors;
+  constexpr int kPointers = (R + kPointerRows - 1) / kPointerRows;
+  V acc[R][kVectors];
+  HUGOT_UNROLL
+  for (int r = 0; r < R; ++r) {
     HUGOT_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      b_row[v] = load(row + (v / kPanelVectors) * b.panel_stride + (v % kPanelVectors) * kLanes);
+      acc[r][v] =
+          start.data != nullptr ? load(start.data + r * start.stride + v * kLanes) : hn::Zero(d);
     }
-    if (fetch.data != nullptr) {
-      HUGOT_UNROLL
-      for (int64_t line = 0; line < kPanelWidth; line += kCacheLine) {
-        __builtin_prefetch(fetch.data + i * fetch.step + line);
+  }
+  const float* rows[kPointers];
+  HUGOT_UNROLL
+  for (int p = 0; p < kPointers; ++p) rows[p] = a + p * kPointerRows * lda;
+  const float* b_row = b.data;
+  for (; k >= kUnroll; k -= kUnroll) {
+    HUGOT_UNROLL
+    for (int i = 0; i < kUnroll; ++i) {
+      if (kFetch && i * fetch.steps % kUnroll < fetch.steps) {
+        HUGOT_UNROLL
+        for (int p = 0; p < P; ++p) {
+          HUGOT_UNROLL
+          for (int64_t at = 0; at < kPanelWidth; at += kCacheLine) {
+            __builtin_prefetch(fetch.data + p * b.panel_stride + at, 0, 2);
+          }
+        }
+        fetch.data += kPanelWidth;
       }
+      tile_step<R, kVectors>(rows, lda, i, b_row + i * b.row_stride, b.panel_stride, acc);
     }
     HUGOT_UNROLL
-    for (int r = 0; r < R; ++r) {
-      const V a_r = set(a[r * lda + i]);
-      HUGOT_UNROLL
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(a_r, b_row[v], acc[r][v]);
+    for (int p = 0; p < kPointers; ++p) {
+      rows[p] += kUnroll;
+      // Keeps the compiler from addressing all rows by one index and a pointer for each.
+      asm("" : "+r"(rows[p]));
     }
-    row += b.row_stride;
+    b_row += kUnroll * b.row_stride;
+  }
+  for (; k > 0; --k) {
+    tile_step<R, kVectors>(rows, lda, 0, b_row, b.panel_stride, acc);
+    HUGOT_UNROLL
+    for (int p = 0; p < kPointers; ++p) ++rows[p];
+    b_row += b.row_stride;
   }
   HUGOT_UNROLL
   for (int r = 0; r < R; ++r) {
@@ -76,21 +151,24 @@ HWY_INLINE void tile_product(int64_t k, const float* HWY_RESTRICT a, int64_t lda
   }
 }
 
-using TileProduct = void (*)(int64_t k, const float* a, int64_t lda, PanelView b, const float* bias,
+using TileProduct = void (*)(int64_t k, const float* a, int64_t lda, PanelView b, Start start,
                              Fetch fetch, float* out, int64_t ldo);
 
 template <int R, int P>
-void tile_product_function(int64_t k, const float* a, int64_t lda, PanelView b, const float* bias,
+void tile_product_function(int64_t k, const float* a, int64_t lda, PanelView b, Start start,
                            Fetch fetch, float* out, int64_t ldo) {
-  if (b.row_stride == kPanelWidth && fetch.data != nullptr) {
-    tile_product<R, P>(k, a, lda, {b.data, kPanelWidth, b.panel_stride}, bias, fetch, out, ldo);
+  const PanelView packed = {b.data, kPanelWidth, b.panel_stride};
+  if (b.row_stride != kPanelWidth) {
+    tile_product<R, P, false>(k, a, lda, b, start, fetch, out, ldo);
+  } else if (fetch.steps == 0) {
+    tile_product<R, P, false>(k, a, lda, packed, start, fetch, out, ldo);
   } else {
-    tile_product<R, P>(k, a, lda, b, bias, {nullptr, 0}, out, ldo);
+    tile_product<R, P, true>(k, a, lda, packed, start, fetch, out, ldo);
   }
 }
 
 // Tiles of one panel by number of rows.
-constexpr TileProduct kTiles[] = {
+constexpr TileProduct kPanelTiles[] = {
     nullptr,
     tile_product_function<1, 1>,
     tile_product_function<2, 1>,
@@ -108,14 +186,24 @@ constexpr TileProduct kTiles[] = {
 #endif
 };
 
+// Tiles of kTilePanels panels.
+constexpr TileProduct kTiles[] = {
+    nullptr,
+    tile_product_function<1, kTilePanels>,
+    tile_product_function<2, kTilePanels>,
+    tile_product_function<3, kTilePanels>,
+    tile_product_function<4, kTilePanels>,
+    tile_product_function<5, kTilePanels>,
+    tile_product_function<6, kTilePanels>,
+};
+
 // With one to three rows a panel alone has too few chains to hide the latency of an FMA, so
 // several panels go together.
 constexpr int64_t kWideRows = 3;
 constexpr int64_t kWidePanels[] = {1, 4, 2, 2};
 constexpr TileProduct kWideTiles[] = {nullptr, tile_product_function<1, 4>,
                                       tile_product_function<2, 2>, tile_product_function<3, 2>};
-constexpr int64_t kMaxTileFloats =
-    kTileRows * kPanelWidth > 6 * kPanelWidth ? kTileRows* kPanelWidth : 6 * kPanelWidth;
+constexpr int64_t kMaxTileFloats = kTileRows * kPanelWidth * 2;  // of any of these tiles
 
 // Columns of a tile that are vectors of C, and where C and the residual lie.
 struct TileTarget {
@@ -170,23 +258,36 @@ constexpr FinishTile kFinish[] = {
     finish_tile<silu>,
 };
 
+// A part of a tile's sum: steps [begin, end) of k. `sums` keeps what is not final.
+struct Depth {
+  int64_t begin, end;
+  float* sums;
+};
+
 // Computes `panels` panels from `panel` on for rows [row, row + rows).
 HWY_INLINE void gemm_tile(const GemmArgs& args, TileProduct product, int64_t row, int64_t rows,
-                          int64_t panel, int64_t panels, const float* bias, Fetch fetch) {
+                          int64_t panel, int64_t panels, const float* bias, Fetch fetch,
+                          Depth depth) {
   const int64_t col = panel * kPanelWidth;
   const int64_t width = panels * kPanelWidth;
   const int64_t cols = args.n - col < width ? args.n - col : width;
   const Epilogue& epilogue = args.epilogue;
-  const PanelView b = {args.b + panel * args.b_panel_stride, args.b_row_stride,
-                       args.b_panel_stride};
-  const float* a = args.a + row * args.lda;
+  const PanelView b = {args.b + panel * args.b_panel_stride + depth.begin * args.b_row_stride,
+                       args.b_row_stride, args.b_panel_stride};
+  const float* a = args.a + row * args.lda + depth.begin;
+  const int64_t k = depth.end - depth.begin;
+  const Start start = depth.begin == 0 ? Start{bias, 0} : Start{depth.sums, width};
+  if (depth.end < args.k) {
+    product(k, a, args.lda, b, start, fetch, depth.sums, width);
+    return;
+  }
   float* c = args.c + row * args.ldc + col;
   if (cols == width && epilogue.activation == Activation::kNone && epilogue.residual == nullptr) {
-    product(args.k, a, args.lda, b, bias, fetch, c, args.ldc);
+    product(k, a, args.lda, b, start, fetch, c, args.ldc);
     return;
   }
   alignas(64) float tile[kMaxTileFloats + kBlockLanes];  // the last block may be half full
-  product(args.k, a, args.lda, b, bias, fetch, tile, width);
+  product(k, a, args.lda, b, start, fetch, tile, width);
   const float* residual = epilogue.residual;
   if (residual != nullptr) residual += row * epilogue.residual_stride + col;
   kFinish[static_cast<int32_t>(epilogue.activation)](
@@ -205,44 +306,79 @@ HWY_INLINE const float* tile_bias(const GemmArgs& args, int64_t panel, int64_t p
   return buffer;
 }
 
-// Rows [begin, end) in tiles whose sizes differ by at most one.
-HWY_INLINE void gemm_panel(const GemmArgs& args, int64_t begin, int64_t end, int64_t panel) {
-  alignas(64) float buffer[kPanelWidth];
-  const float* bias = tile_bias(args, panel, 1, buffer);
-  int64_t tiles = (end - begin + kTileRows - 1) / kTileRows;
-  // The tiles share the fetching of the next panel evenly: memory then works all the time.
-  Fetch fetch = {nullptr, (kPanelWidth + tiles - 1) / tiles};
-  if (args.b_row_stride == kPanelWidth) fetch.data = args.b + (panel + 1) * args.b_panel_stride;
-  int64_t left = args.k * kPanelWidth;  // floats to fetch
+// Rows [begin, end) of `panels` panels in tiles whose sizes differ by at most one. `next` is what
+// is read after this.
+HWY_INLINE void gemm_panels(const GemmArgs& args, int64_t begin, int64_t end, int64_t panel,
+                            int64_t panels, const float* next, Depth depth) {
+  alignas(64) float buffer[kTilePanels * kPanelWidth];
+  const float* bias = tile_bias(args, panel, panels, buffer);
+  const TileProduct* products = panels == kTilePanels ? kTiles : kPanelTiles;
+  const int64_t most = panels == kTilePanels ? kTileRows : kPanelTileRows;
+  int64_t tiles = (end - begin + most - 1) / most;
+  // The tiles share the fetching evenly: memory then works all the time.
+  Fetch fetch = {next, 0};
+  int64_t left = args.b_row_stride == kPanelWidth ? kUnroll : 0;
   for (int64_t row = begin; row < end; --tiles) {
     const int64_t rows = (end - row + tiles - 1) / tiles;
-    gemm_tile(args, kTiles[rows], row, rows, panel, 1, bias, fetch);
-    if (fetch.data != nullptr) fetch.data += args.k * fetch.step;
-    left -= args.k * fetch.step;
-    if (left <= 0) fetch.data = nullptr;
+    fetch.steps = (left + tiles - 1) / tiles;
+    gemm_tile(args, products[rows], row, rows, panel, panels, bias, fetch, depth);
+    fetch.data += (depth.end - depth.begin) / kUnroll * fetch.steps * kPanelWidth;
+    depth.sums += rows * panels * kPanelWidth;
+    left -= fetch.steps;
     row += rows;
   }
 }
 
+// The size of the parts, a multiple of `unit`, when n is cut into as few equal parts of at most
+// `most` as possible.
+HWY_INLINE int64_t equal_parts(int64_t n, int64_t most, int64_t unit) {
+  const int64_t parts = n <= most ? 1 : (n + most - 1) / most;
+  return ((n + parts - 1) / parts + unit - 1) / unit * unit;
+}
+
 void gemm(const GemmArgs* args_pointer) {
   const GemmArgs& args = *args_pointer;
-  int64_t panel = args.panel_begin;
+  int64_t first = args.panel_begin;
   if (args.m <= kWideRows) {
     const int64_t step = kWidePanels[args.m];
-    for (; panel + step <= args.panel_end; panel += step) {
+    for (; first + step <= args.panel_end; first += step) {
       alignas(64) float buffer[4 * kPanelWidth];
-      const float* bias = tile_bias(args, panel, step, buffer);
-      gemm_tile(args, kWideTiles[args.m], 0, args.m, panel, step, bias, {nullptr, 0});
+      const float* bias = tile_bias(args, first, step, buffer);
+      gemm_tile(args, kWideTiles[args.m], 0, args.m, first, step, bias, {nullptr, 0},
+                {0, args.k, nullptr});
     }
   }
-  int64_t blocks = (args.m * args.k + kBlockFloats - 1) / kBlockFloats;
-  const int64_t most = (args.m + kTileRows - 1) / kTileRows;
-  if (blocks > most) blocks = most;
-  if (blocks < 1) blocks = 1;
-  const int64_t block = ((args.m + blocks - 1) / blocks + kTileRows - 1) / kTileRows * kTileRows;
+  // One tile reads B once whatever its depth.
+  const bool cut = args.k > kMaxDepth && args.m > kTileRows && args.b_row_stride == kPanelWidth;
+  const int64_t depth = cut ? equal_parts(args.k, kDepth, kUnroll) : args.k;
+  int64_t most_rows = cut ? kSumFloats / kSumColumns : kBlockFloats / (args.k + 1);
+  if (most_rows < kPanelTileRows) most_rows = kPanelTileRows;
+  const int64_t block = equal_parts(args.m, most_rows, kPanelTileRows);
+  int64_t group = args.panel_end - first;
+  if (cut) group = kSumFloats / (block * kPanelWidth) / kTilePanels * kTilePanels;
+  alignas(64) float sums[kSumFloats];
   for (int64_t row = 0; row < args.m; row += block) {
-    const int64_t end = row + block < args.m ? row + block : args.m;
-    for (int64_t p = panel; p < args.panel_end; ++p) gemm_panel(args, row, end, p);
+    const int64_t row_end = row + block < args.m ? row + block : args.m;
+    for (int64_t begin = first; begin < args.panel_end; begin += group) {
+      const int64_t end = begin + group < args.panel_end ? begin + group : args.panel_end;
+      int64_t k = 0;
+      do {
+        const int64_t k_end = k + depth < args.k ? k + depth : args.k;
+        float* panel_sums = sums;
+        for (int64_t panel = begin; panel < end;) {
+          const int64_t panels = panel + kTilePanels <= end ? kTilePanels : 1;
+          // What is read after this.
+          const float* next = args.b + (panel + panels) * args.b_panel_stride + k * kPanelWidth;
+          if (panel + panels == end && k_end < args.k) {
+            next = args.b + begin * args.b_panel_stride + k_end * kPanelWidth;
+          }
+          gemm_panels(args, row, row_end, panel, panels, next, {k, k_end, panel_sums});
+          panel_sums += (row_end - row) * panels * kPanelWidth;
+          panel += panels;
+        }
+        k = k_end;
+      } while (k < args.k);
+    }
   }
 }
 
