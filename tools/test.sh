@@ -144,6 +144,7 @@ make_venv "$BUILD/venv" numpy onnx==1.22.0
 doctest_suites "$BUILD" ""
 isa_suites
 suite cli python3 tests/cli_test.py "$BUILD/hugot"
+suite bench python3 tests/bench_test.py "$BUILD/hugot"
 conformance
 suite onnx-cases "$BUILD/hugot" onnx-test tests/data/onnx-cases
 # The models of the shared zoo whose tokenizers and operators are in this version.
@@ -165,6 +166,7 @@ if [ "$QUICK" != --quick ]; then
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   doctest_suites "$ROOT/build-sanitizers" sanitizers-
   suite sanitizers-cli python3 tests/cli_test.py "$ROOT/build-sanitizers/hugot"
+  suite sanitizers-bench python3 tests/bench_test.py "$ROOT/build-sanitizers/hugot"
 
   if nvcc=$(command -v nvcc); then
     compiles cuda-nvcc bash -ec 'for source in kernels/*/*.cu; do
