@@ -117,7 +117,7 @@ class RaggedEncoder final : public Encoder {
   }
 
   void run(std::span<const EncoderText> texts, ThreadPool& pool, const EncoderSink& sink,
-           std::stop_token stop) const override {
+           std::stop_token stop, NodeObserver* observer) const override {
     check_texts(texts);
     std::vector<size_t> order(texts.size());
     std::iota(order.begin(), order.end(), size_t{0});
@@ -128,7 +128,7 @@ class RaggedEncoder final : public Encoder {
 
     const int64_t threads = pool.size();
     if (texts.size() == 1 || tokens < kMinTokensPerThread * threads) {
-      run_micro_batch(texts, order, sink, {.pool = &pool, .stop = stop});
+      run_micro_batch(texts, order, sink, {.pool = &pool, .stop = stop, .observer = observer});
       return;
     }
     int64_t parts = (tokens + kTokenBudget - 1) / kTokenBudget;
@@ -138,13 +138,14 @@ class RaggedEncoder final : public Encoder {
       for (int64_t i = begin; i < end; ++i) {
         const MicroBatch& batch = batches[static_cast<size_t>(i)];
         run_micro_batch(texts, std::span(order).subspan(batch.begin, batch.end - batch.begin), sink,
-                        {.pool = nullptr, .stop = stop});
+                        {.pool = nullptr, .stop = stop, .observer = observer});
       }
     });
   }
 
   bool per_token() const override { return plan_->output_per_token(0); }
   const RaggedPlan* ragged_plan() const override { return plan_.get(); }
+  const Graph& graph() const override { return plan_->graph(); }
 
  private:
   struct State {
@@ -211,18 +212,19 @@ class OneByOneEncoder final : public Encoder {
   }
 
   void run(std::span<const EncoderText> texts, ThreadPool& pool, const EncoderSink& sink,
-           std::stop_token stop) const override {
+           std::stop_token stop, NodeObserver* observer) const override {
     check_texts(texts);
     pool.parallel_for(static_cast<int64_t>(texts.size()), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         run_text(texts[static_cast<size_t>(i)], static_cast<size_t>(i), sink,
-                 {.pool = texts.size() == 1 ? &pool : nullptr, .stop = stop});
+                 {.pool = texts.size() == 1 ? &pool : nullptr, .stop = stop, .observer = observer});
       }
     });
   }
 
   bool per_token() const override { return per_token_; }
   const RaggedPlan* ragged_plan() const override { return nullptr; }
+  const Graph& graph() const override { return plan_->graph(); }
 
  private:
   Tensor input_tensor(const RaggedInput& input, const EncoderText& text, DType dtype) const {

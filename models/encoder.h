@@ -54,9 +54,13 @@ class Encoder {
 
   // Runs all texts and gives each to `sink`. Micro-batches of whole texts, sorted by length, go to
   // the threads of `pool`; with one micro-batch only, its operators are split instead. Throws the
-  // first error of any thread; kCancelled when `stop` is requested.
+  // first error of any thread; kCancelled when `stop` is requested. `observer`, unless null, sees
+  // the nodes of graph().
   virtual void run(std::span<const EncoderText> texts, ThreadPool& pool, const EncoderSink& sink,
-                   std::stop_token stop = {}) const = 0;
+                   std::stop_token stop = {}, NodeObserver* observer = nullptr) const = 0;
+
+  // The graph that runs, after all passes.
+  virtual const Graph& graph() const = 0;
 
   // True when the output has a row per token.
   virtual bool per_token() const = 0;

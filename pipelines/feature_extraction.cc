@@ -255,6 +255,13 @@ void FeatureExtraction::Impl::encode(std::span<Item* const> items, std::span<con
   encoder_->run(texts, session_->pool, sink, stop);
 }
 
+std::vector<int32_t> FeatureExtraction::Impl::token_ids(std::string_view text) const {
+  Item item;
+  tokenize(text, item);
+  require(item.error.empty(), ErrorCode::kInvalidData, item.error);
+  return std::move(item.ids);
+}
+
 PipelineStatistics FeatureExtraction::Impl::statistics() const {
   const std::lock_guard lock(statistics_mutex_);
   return statistics_;

@@ -54,6 +54,10 @@ class HUGOT_LOCAL FeatureExtraction::Impl {
   int max_length() const { return static_cast<int>(max_length_); }
   PipelineStatistics statistics() const;
 
+  // What run() gives the model for a text. Throws kInvalidData for a text that gets an error there.
+  std::vector<int32_t> token_ids(std::string_view text) const;
+  const Encoder& encoder() const { return *encoder_; }
+
  private:
   // A text on its way through the model; error is empty when nothing is wrong.
   struct Item {

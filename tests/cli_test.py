@@ -535,7 +535,8 @@ class Inspect(unittest.TestCase):
         self.assertEqual(sorted(c["label"] for c in clusters.values()), ["a", "b", "c", "d"])
 
 
-def main():
+def run_suite(module):
+    """Runs the cases of a module against the command that the arguments name, and exits."""
     global HUGOT, WORK, MODEL
     counts = sys.argv[sys.argv.index("--counts") + 1] if "--counts" in sys.argv else None
     HUGOT = str(Path(sys.argv[1]).resolve())
@@ -544,7 +545,7 @@ def main():
         MODEL = WORK / "tiny"
         subprocess.run([HUGOT, "convert", ROOT / "tests/data/tiny-bert", MODEL], check=True,
                        capture_output=True)
-        suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
+        suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[module])
         result = unittest.TextTestRunner().run(suite)
     failed = len(result.failures) + len(result.errors)
     skipped = len(result.skipped)
@@ -553,8 +554,8 @@ def main():
     if counts:
         Path(counts).write_text(json.dumps({"passed": passed, "failed": failed,
                                             "skipped": skipped}))
-    return 1 if failed else 0
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_suite(__name__)

@@ -4,7 +4,9 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <map>
 
+#include "graph/exec/flops.h"
 #include "tests/ragged_model.h"
 
 namespace hugot {
@@ -180,6 +182,39 @@ TEST_CASE("an output with a row per text") {
   });
   CHECK_FALSE(model.ragged->output_per_token(0));
   check_model(model);
+}
+
+TEST_CASE("matrix products are counted, and an observer sees every node") {
+  const Model model = make_model([](GraphBuilder& b, ValueId ids) {
+    const ValueId x =
+        layer(b, b.op("Gather", {b.weights({kVocabulary, kHidden}, 1000), ids}), kNoValue, 1);
+    const ValueId first = b.op("Gather", {x, b.integer(0)}, {{"axis", int64_t{1}}});
+    return linear(b, first, kHidden, 7, 500);
+  });
+  for (const int64_t length : {1, 2, 17}) {
+    const auto s = static_cast<double>(length);
+    const double per_token = 2 * (4 * kHidden * kHidden + 2 * kHidden * 40);
+    CHECK(matrix_flops(*model.ragged, length) ==
+          s * per_token + 4 * s * s * kHidden + 2 * kHidden * 7);
+  }
+
+  struct Counter final : NodeObserver {
+    void ran(NodeId node, std::chrono::nanoseconds time) override {
+      ++seen[node];
+      CHECK(time.count() >= 0);
+    }
+    std::map<NodeId, int> seen;
+  };
+  const std::vector<int64_t> ids = {1, 2, 3};
+  const std::span<const int64_t> tokens[] = {ids};
+  const int64_t lengths[] = {2, 1};
+  Counter ragged, exact;
+  RaggedExecutor(model.ragged).run(lengths, tokens, {.observer = &ragged});
+  CHECK(ragged.seen.size() == model.ragged->graph().node_count());
+  CHECK(ragged.seen[0] == 1);
+  const Tensor input = Tensor::from<int64_t>({1, 3}, std::span<const int64_t>(ids));
+  Executor(model.exact).run(std::span(&input, 1), {.observer = &exact});
+  CHECK(exact.seen.size() == model.exact->graph().node_count());
 }
 
 TEST_CASE("graphs that do not qualify say why") {

@@ -28,6 +28,7 @@ enum ExitCode : int {
 using Action = std::function<int()>;
 
 // Each adds one sub-command to `app`; when the user asks for it, `action` becomes its work.
+void add_bench(CLI::App& app, Action& action);
 void add_convert(CLI::App& app, Action& action);
 void add_infer(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);

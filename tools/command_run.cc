@@ -89,11 +89,7 @@ void parse(const std::string& line, Row& row) {
     row.json.emplace(line);
     row.has_ids = row.json->has("ids") && !row.json->has("input");
     if (row.has_ids) {
-      for (const auto& id : row.json->at("ids")) {
-        const bool fits = id.is_number_integer() && id >= 0 && id <= INT32_MAX;
-        require(fits, ErrorCode::kInvalidData, "\"ids\" has to be a list of token ids");
-        row.ids.push_back(id.get<int32_t>());
-      }
+      row.ids = row.json->ids("ids");
     } else {
       row.text = row.json->text("input");
     }

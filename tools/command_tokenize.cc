@@ -111,12 +111,7 @@ std::string encode(const JsonRow& row, const Tokenizer& tokenizer, const EncodeO
 }
 
 std::string decode(const JsonRow& row, const Tokenizer& tokenizer, bool skip_special_tokens) {
-  std::vector<int32_t> ids;
-  for (const auto& id : row.at("ids")) {
-    const bool fits = id.is_number_integer() && id >= 0 && id <= INT32_MAX;
-    require(fits, ErrorCode::kInvalidData, "\"ids\" has to be a list of token ids");
-    ids.push_back(id.get<int32_t>());
-  }
+  const std::vector<int32_t> ids = row.ids("ids");
   std::string out = "\"text\":";
   append_string(out, tokenizer.decode(ids, skip_special_tokens), JsonStyle::kPlain);
   return row.with(out, {"text", "error"});

@@ -97,6 +97,16 @@ std::string JsonRow::text(std::string_view key) const {
   return value.get<std::string>();
 }
 
+std::vector<int32_t> JsonRow::ids(std::string_view key) const {
+  std::vector<int32_t> ids;
+  for (const auto& id : at(key)) {
+    const bool fits = id.is_number_integer() && id >= 0 && id <= INT32_MAX;
+    require(fits, ErrorCode::kInvalidData, "\"", key, "\" has to be a list of token ids");
+    ids.push_back(id.get<int32_t>());
+  }
+  return ids;
+}
+
 std::string JsonRow::with(std::string_view members,
                           std::initializer_list<std::string_view> drop) const {
   std::string out(line_, open_, 1);

@@ -2,6 +2,7 @@
 #ifndef HUGOT_TOOLS_JSON_ROW_H_
 #define HUGOT_TOOLS_JSON_ROW_H_
 
+#include <cstdint>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -22,6 +23,8 @@ class JsonRow {
   const nlohmann::json& at(std::string_view key) const;
   // A member that has to be a string. Throws kInvalidData naming what it is instead.
   std::string text(std::string_view key) const;
+  // A member that has to be a list of token ids. Throws kInvalidData.
+  std::vector<int32_t> ids(std::string_view key) const;
 
   // The row without its members of the names in `drop`, with `members` ("\"output\":[1]", not
   // empty) at the end.

@@ -27,6 +27,7 @@ int run_command(int argc, char** argv) {
   add_inspect(app, action);
   add_convert(app, action);
   add_onnx_test(app, action);
+  add_bench(app, action);
   app.add_subcommand("help", "Show this text")->callback([&] {
     action = [&app] {
       std::cout << app.help("", CLI::AppFormatMode::All);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "tools/bench.h"
 #include "tools/compare.h"
 #include "tools/json_row.h"
 #include "tools/json_text.h"
@@ -94,6 +95,10 @@ TEST_CASE("rows: values, and what is wrong with a line") {
   CHECK(row.text("input") == "last");
   CHECK(row.at("n") == 3);
   CHECK(!row.has("x"));
+  CHECK(JsonRow(R"({"ids":[3,0]})").ids("ids") == std::vector<int32_t>{3, 0});
+  for (const char* bad : {R"({"ids":[1.5]})", R"({"ids":[-1]})", R"({"ids":["a"]})", "{}"}) {
+    CHECK_THROWS_AS(JsonRow(bad).ids("ids"), Error);
+  }
   CHECK_THROWS_WITH_AS(row.text("n"), "\"n\" has to be a string, it is of type number", Error);
   CHECK_THROWS_WITH_AS(row.at("x"), "the row has no \"x\"", Error);
   CHECK(error_of("[1]") == "a row has to be a JSON object");
@@ -126,6 +131,54 @@ TEST_CASE("compare: tolerance, NaN, infinities, types and shapes") {
   CHECK(difference(Tensor::scalar(std::complex<float>(1, 2)),
                    Tensor::scalar(std::complex<float>(1, 2)), {})
             .empty());
+}
+
+TEST_CASE("bench: quantiles") {
+  CHECK(quantile({3}, 0.5) == 3);
+  CHECK(quantile({4, 1, 3, 2}, 0.5) == 2.5);
+  CHECK(quantile({4, 1, 3, 2}, 0) == 1);
+  CHECK(quantile({4, 1, 3, 2}, 1) == 4);
+  const Spread spread = spread_of({5, 1, 2, 3, 4});
+  CHECK(spread.median == 3);
+  CHECK(spread.low == 2);
+  CHECK(spread.high == 4);
+}
+
+TEST_CASE("bench: only intervals that do not meet are a difference") {
+  const Spread a = {10, 9, 11};
+  CHECK(compare_spreads(a, {12.5, 12, 13}) == Verdict::kFaster);
+  CHECK(compare_spreads(a, {8, 7, 8.9}) == Verdict::kSlower);
+  CHECK(compare_spreads(a, {12, 10.9, 13}) == Verdict::kSame);
+  CHECK(compare_spreads(a, {12, 11, 13}) == Verdict::kSame);
+  CHECK(compare_spreads(a, {8, 7, 9}) == Verdict::kSame);
+  CHECK(compare_spreads(a, a) == Verdict::kSame);
+}
+
+TEST_CASE("bench: tables of two results") {
+  using Json = nlohmann::ordered_json;
+  const auto results = [](std::initializer_list<std::pair<const char*, double>> rates) {
+    Json out = {{"isa", "avx2"}, {"threads", 1}, {"peak_gflops", 50.0}, {"entries", Json::array()}};
+    for (const auto& [name, rate] : rates) {
+      out["entries"].push_back({{"name", name},
+                                {"unit", "GFLOP/s"},
+                                {"median", rate},
+                                {"low", rate * 0.95},
+                                {"high", rate * 1.05}});
+    }
+    return out;
+  };
+  const std::string table = compare_results(results({{"a", 10}, {"b", 10}, {"c", 10}, {"d", 1}}),
+                                            results({{"b", 20}, {"a", 10.2}, {"c", 5}, {"e", 1}}));
+  CHECK(table.find("A: avx2, 1 threads, peak 50.0 GFLOP/s\n") == 0);
+  CHECK(table.find("B/A 2.000  faster\n") != std::string::npos);
+  CHECK(table.find("B/A 1.020  same\n") != std::string::npos);
+  CHECK(table.find("B/A 0.500  slower\n") != std::string::npos);
+  CHECK(table.ends_with("1 faster, 1 slower, 1 same, 1 in A only, 1 in B only\n"));
+  CHECK_THROWS_AS(bench_entries(Json::object()), Error);
+  CHECK_THROWS_AS(bench_entries(Json::parse(R"({"entries": [{"name": "a"}]})")), Error);
+  CHECK_THROWS_AS(bench_entries(Json::parse(R"({"entries": [
+    {"name": "a", "unit": "GB/s", "median": 1, "low": 2, "high": 3}]})")),
+                  Error);
 }
 
 }  // namespace

@@ -247,8 +247,10 @@ void Executor::run(std::span<const Datum> inputs, std::vector<Datum>& results,
     const Node& node = graph.node(step.node);
     with_context([&] { return node.label(); },
                  [&] {
-                   if (device_ != nullptr && device_->run(node, values_, workspace_)) return;
-                   node.op->cpu(context);
+                   run_observed(options.observer, step.node, [&] {
+                     if (device_ != nullptr && device_->run(node, values_, workspace_)) return;
+                     node.op->cpu(context);
+                   });
                  });
   }
   if (device_ != nullptr) device_->to_host(graph.outputs, values_, workspace_);

@@ -2,6 +2,7 @@
 #ifndef HUGOT_GRAPH_EXEC_EXECUTOR_H_
 #define HUGOT_GRAPH_EXEC_EXECUTOR_H_
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -18,10 +19,29 @@
 
 namespace hugot {
 
+// Learns how long the nodes of a run take. Runs of several threads may share one, so it has to be
+// thread-safe.
+class NodeObserver {
+ public:
+  virtual ~NodeObserver() = default;
+  // `node` of the plan's graph took so long, in the thread that calls.
+  virtual void ran(NodeId node, std::chrono::nanoseconds time) = 0;
+};
+
 struct RunOptions {
   ThreadPool* pool = nullptr;  // splits single operators; null: one thread
   std::stop_token stop = {};   // checked between nodes; a stopped run throws kCancelled
+  NodeObserver* observer = nullptr;
 };
+
+// Runs `step`, and tells the observer, if there is one, how long it took.
+template <class Step>
+void run_observed(NodeObserver* observer, NodeId node, const Step& step) {
+  if (observer == nullptr) return step();
+  const auto start = std::chrono::steady_clock::now();
+  step();
+  observer->ran(node, std::chrono::steady_clock::now() - start);
+}
 
 // Packs the constants of nodes as their operators want them. Counts who still needs the data of a
 // constant: where prepared forms have replaced it everywhere it keeps dtype and shape but loses its

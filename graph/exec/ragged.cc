@@ -420,8 +420,9 @@ void RaggedExecutor::Impl::run(std::span<const int64_t> lengths,
   context.set_options(options);
   for (const Step& step : plan_->steps_) {
     require(!options.stop.stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
-    with_context([&] { return plan_->graph_.node(step.node).label(); },
-                 [&] { run_step(step, context); });
+    with_context(
+        [&] { return plan_->graph_.node(step.node).label(); },
+        [&] { run_observed(options.observer, step.node, [&] { run_step(step, context); }); });
   }
   for (size_t i = 0; i < outputs_.size(); ++i) {
     const ValueId id = plan_->graph_.outputs[i];

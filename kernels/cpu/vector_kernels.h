@@ -119,6 +119,11 @@ struct VectorKernels {
   int64_t (*attention_scratch)(const AttentionArgs* args);
   void (*attention)(const AttentionArgs* args, int64_t head_begin, int64_t head_end,
                     float* scratch);
+
+  // For calibration: independent chains of vector multiply-adds that never leave the registers,
+  // `rounds` of each chain. *y depends on all of them. Returns the floating-point operations done,
+  // two per lane and multiply-add; the time it takes gives the peak of one thread.
+  int64_t (*multiply_add_loop)(int64_t rounds, float* y);
 };
 
 }  // namespace hugot::cpu

@@ -355,6 +355,16 @@ TEST_CASE("normalization of rows") {
   });
 }
 
+TEST_CASE("the loop of multiply-adds says how much it did") {
+  for_each_isa([&](const VectorKernels& kernels) {
+    float y = 0;
+    const int64_t once = kernels.multiply_add_loop(1, &y);
+    CHECK(once > 0);
+    CHECK(kernels.multiply_add_loop(100, &y) == 100 * once);
+    CHECK(y == doctest::Approx(static_cast<double>(once)));  // every lane of every chain is 2
+  });
+}
+
 TEST_CASE("choice of the instruction set") {
   CHECK(std::string(all_isas().back().name) == "scalar");
   CHECK(all_isas().back().supported());

@@ -5,6 +5,7 @@
 #include "kernels/cpu/simd/elementwise-inl.h"
 #include "kernels/cpu/simd/gemm-inl.h"
 #include "kernels/cpu/simd/math-inl.h"
+#include "kernels/cpu/simd/peak-inl.h"
 #include "kernels/cpu/simd/rows-inl.h"
 
 static_assert(HWY_TARGET == HUGOT_HWY_TARGET, "compiler flags do not lead to this Highway target");
@@ -52,6 +53,7 @@ const VectorKernels kVectorKernels = {
     .gemm = gemm,
     .attention_scratch = attention_scratch,
     .attention = attention,
+    .multiply_add_loop = multiply_add_loop,
 };
 
 }  // namespace hugot::cpu::HUGOT_ISA

@@ -1,0 +1,65 @@
+// hugot bench: how fast models and kernels are.
+#include "base/error.h"
+#include "tools/bench.h"
+#include "tools/command.h"
+
+namespace hugot::tools {
+namespace {
+
+struct Options {
+  ModelBenchOptions model;
+  KernelBenchOptions kernels;
+  const CLI::App* kernels_command = nullptr;
+};
+
+int bench(const Options& options) {
+  if (options.kernels_command->parsed()) return bench_kernels(options.kernels);
+  require(!options.model.model.empty(), ErrorCode::kInvalidArgument, "--model is required");
+  require(options.model.seconds == 0 || options.model.rounds == 0, ErrorCode::kInvalidArgument,
+          "--seconds and --rounds exclude each other");
+  return bench_model(options.model);
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Action& action) {
+  CLI::App* command = nullptr;
+  Options& options = add_command<Options>(
+      app, action, "bench", "Speed of featureExtraction on JSONL rows", bench, command);
+  const auto option = [](CLI::App* to, std::string_view names, auto& value,
+                         const std::string& text) {
+    return to->add_option(both_spellings(names), value, text);
+  };
+  const char* json_text = "results as one line of JSON; -: to standard output, without the table";
+  ModelBenchOptions& model = options.model;
+  option(command, "--model,-p", model.model, "model directory, or a name below --model-folder");
+  option(command, "--model-folder,-f", model.model_folder, "where names are looked up");
+  option(command, "--onnx-filename,-n", model.onnx_filename,
+         "graph, relative to the model directory");
+  option(command, "--input,-i", model.input,
+         "rows with \"input\", or with \"ids\" to leave tokenizing out; without: standard input");
+  option(command, "--threads", model.threads, "0: all processors")->check(CLI::Range(0, 4096));
+  option(command, "--limit", model.limit, "only the first N rows")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  command->add_flag(both_spellings("--one-by-one"), model.one_by_one,
+                    "a call per text, instead of one call for all");
+  option(command, "--seconds", model.seconds, "go on so long (3)")->check(CLI::Range(1e-3, 1e6));
+  option(command, "--rounds", model.rounds, "times through all rows")
+      ->check(CLI::Range(1, 1 << 20));
+  option(command, "--max-length", model.max_length, "tokens a text is cut to")
+      ->check(CLI::Range(1, 1 << 30));
+  command->add_flag("--profile", model.profile, "a table of the time by operator");
+  option(command, "--json", model.json, json_text);
+
+  CLI::App* kernels = command->add_subcommand("kernels", "Speed of the CPU kernels");
+  options.kernels_command = kernels;
+  option(kernels, "--filter", options.kernels.filter, "only names with this part");
+  option(kernels, "--threads", options.kernels.threads, "1; 0: all processors")
+      ->check(CLI::Range(0, 4096));
+  option(kernels, "--json", options.kernels.json, json_text);
+  option(kernels, "--compare", options.kernels.compare,
+         "two results of --json: ratios, and which differ by more than their noise")
+      ->expected(2);
+}
+
+}  // namespace hugot::tools
