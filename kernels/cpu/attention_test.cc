@@ -150,11 +150,14 @@ TEST_CASE("attention with bias, soft cap, windows") {
   for_each_isa([](const VectorKernels&) {
     for (const bool per_head : {false, true}) {
       for (const bool per_row : {false, true}) {
-        Case c(21, 35, 2, 1, 16, 16);
-        c.set_bias(per_head, per_row);
-        c.check();
-        c.args.softcap = 1.5f;
-        c.check();
+        for (const int64_t keys : {1, 4, 9, 16, 20, 35}) {
+          CAPTURE(keys);
+          Case c(21, keys, 2, 1, 16, 16);
+          c.set_bias(per_head, per_row);
+          c.check();
+          c.args.softcap = 1.5f;
+          c.check();
+        }
       }
     }
     for (const int64_t length : {1, 7, 50, 300}) {
@@ -189,6 +192,18 @@ TEST_CASE("rows that are masked completely give zeros, NaN stays NaN") {
     c.run();
     CHECK(std::isnan(c.at(6, 0, 0)));
     CHECK(!std::isnan(c.at(7, 0, 0)));
+  });
+}
+
+TEST_CASE("a masked row among short ones") {
+  for_each_isa([](const VectorKernels&) {
+    for (const int64_t keys : {3, 7, 14}) {
+      CAPTURE(keys);
+      Case c(9, keys, 1, 1, 8, 8);
+      c.set_bias(false, true);
+      std::fill_n(c.bias.begin() + 5 * keys, keys, -kInf);
+      c.check();
+    }
   });
 }
 

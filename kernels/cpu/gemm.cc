@@ -77,7 +77,8 @@ Grid make_grid(int64_t m, int64_t k, int64_t panels, int64_t panel_width, int th
   const int64_t groups = std::clamp<int64_t>(ceil_div(pieces, bands), 1, panels);
   Grid grid;
   grid.rows = ceil_div(m, bands);
-  grid.panels = ceil_div(panels, groups);
+  // Whole pairs of panels, which some kernels take together.
+  grid.panels = ceil_div(ceil_div(panels, groups), 2) * 2;
   grid.bands = ceil_div(m, grid.rows);
   grid.groups = ceil_div(panels, grid.panels);
   return grid;

@@ -118,6 +118,55 @@ HWY_INLINE float score_softmax(const AttentionArgs& args, int64_t head, int64_t 
   return 1.0f / exp_and_sum(x, x, n, max);
 }
 
+// score_softmax() for `rows` >= 1 rows from `first` on that have at most kVectors vectors of keys,
+// all visible and without softcap: one block holds several rows, whose reductions overlap. Gives
+// the same bits. False, and nothing done, when a row needs the care of score_softmax().
+template <int kVectors>
+HWY_INLINE bool short_softmax(const AttentionArgs& args, int64_t head, int64_t first, int64_t rows,
+                              float* scores, int64_t stride, float* factors) {
+  constexpr int kRows = kBlockVectors / kVectors;
+  const int64_t keys = args.key_length;
+  // The last row stands in for those that are missing.
+  const auto row_of = [&](int r) HUGOT_LAMBDA { return min_of(r, rows - 1); };
+  const V lowest = hn::Neg(hn::Inf(d));
+  const V factor = set(args.scale);
+  Block x = each([&](int j) HUGOT_LAMBDA {
+    const int64_t row = row_of(j / kVectors), at = j % kVectors * kLanes;
+    const int64_t count = max_of(min_of(keys - at, kLanes), 0);
+    V v = hn::Mul(load(scores + row * stride + at), factor);
+    if (args.bias != nullptr && count > 0) {
+      v = hn::Add(v, load_n(args.bias + head * args.bias_head_stride +
+                                (first + row) * args.bias_stride + at,
+                            count));
+    }
+    return hn::IfThenElse(hn::FirstN(d, static_cast<size_t>(count)), v, lowest);
+  });
+  bool usual = true;
+  HUGOT_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    V* v = x.v + r * kVectors;
+    V most = hn::Max(v[0], lowest);
+    HUGOT_UNROLL
+    for (int i = 1; i < kVectors; ++i) most = hn::Max(v[i], most);
+    const float max = max_lanes(most);
+    usual = usual && max != -__builtin_inff();
+    HUGOT_UNROLL
+    for (int i = 0; i < kVectors; ++i) v[i] = hn::Sub(v[i], set(max));
+  }
+  if (!usual) return false;
+  const Block e = exp_nonpositive(x);
+  HUGOT_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    const V* v = e.v + r * kVectors;
+    V total = v[0];
+    if constexpr (kVectors == 2) total = hn::Add(v[0], v[1]);
+    factors[row_of(r)] = 1.0f / sum_lanes(total);
+    HUGOT_UNROLL
+    for (int i = 0; i < kVectors; ++i) store(v[i], scores + row_of(r) * stride + i * kLanes);
+  }
+  return true;
+}
+
 // The products of one block of query rows [row, row + rows).
 struct AttentionBlock {
   int64_t row, rows;
@@ -146,12 +195,34 @@ HWY_INLINE void score_block(const AttentionArgs& args, const float* q, const flo
                             const AttentionPlan& plan, AttentionBlock block, float* scores) {
   const int64_t panel_floats = args.head_dim * kPanelWidth;
   for_tiles(block.rows, block.keys.begin / kPanelWidth, block.keys.end / kPanelWidth,
-            [&](TileProduct product, int64_t first, int64_t count, int64_t panel, int64_t) {
+            [&](TileProduct product, int64_t first, int64_t, int64_t panel, int64_t) {
               product(args.head_dim, q + (block.row + first) * args.q_stride, args.q_stride,
                       {packed_k + panel * panel_floats, kPanelWidth, panel_floats}, {nullptr, 0},
                       {nullptr, 0}, scores + first * plan.score_stride + panel * kPanelWidth,
                       plan.score_stride);
             });
+}
+
+HWY_INLINE void softmax_block(const AttentionArgs& args, int64_t head, const AttentionPlan& plan,
+                              AttentionBlock block, float* scores, float* factors) {
+  const int64_t stride = plan.score_stride, keys = args.key_length;
+  const bool all_visible = args.window_left < 0 && args.window_right < 0 && args.softcap == 0.0f;
+  const int64_t group = keys <= kLanes ? kBlockVectors : keys <= 2 * kLanes ? kBlockVectors / 2 : 1;
+  for (int64_t r = 0; r < block.rows; r += group) {
+    const int64_t rows = min_of(group, block.rows - r), row = block.row + r;
+    float* at = scores + r * stride;
+    bool done = false;
+    if (all_visible && keys > 0) {
+      if (keys <= kLanes) {
+        done = short_softmax<1>(args, head, row, rows, at, stride, factors + r);
+      } else if (keys <= 2 * kLanes) {
+        done = short_softmax<2>(args, head, row, rows, at, stride, factors + r);
+      }
+    }
+    for (int64_t i = 0; i < rows && !done; ++i) {
+      factors[r + i] = score_softmax(args, head, row + i, at + i * stride, block.keys);
+    }
+  }
 }
 
 // out rows = factor * probabilities . V
@@ -167,10 +238,15 @@ HWY_INLINE void value_block(const AttentionArgs& args, const float* packed_v,
             {packed_v + panel * panel_floats + block.keys.begin * kPanelWidth, kPanelWidth,
              panel_floats},
             {nullptr, 0}, {nullptr, 0}, tile, width);
+    const int64_t cols = min_of(width, args.value_dim - col);
     for (int64_t r = 0; r < count; ++r) {
-      binary_vs<mul>(tile + r * width, factors[first + r],
-                     out + (block.row + first + r) * args.out_stride + col,
-                     min_of(width, args.value_dim - col));
+      const V factor = set(factors[first + r]);
+      float* row = out + (block.row + first + r) * args.out_stride + col;
+      int64_t i = 0;
+      for (; i + kLanes <= cols; i += kLanes) {
+        store(hn::Mul(load(tile + r * width + i), factor), row + i);
+      }
+      if (i < cols) store_partial(hn::Mul(load(tile + r * width + i), factor), row + i, cols - i);
     }
   };
   for_tiles(block.rows, 0, round_up(args.value_dim, kPanelWidth) / kPanelWidth, finish);
@@ -213,9 +289,7 @@ void attention(const AttentionArgs* args_pointer, int64_t head_begin, int64_t he
       block.keys.end = round_up(visible_keys(args, row + block.rows - 1).end, kPanelWidth);
       block.keys.end = max_of(block.keys.end, block.keys.begin);
       score_block(args, q, packed_k, plan, block, scores);
-      for (int64_t r = 0; r < block.rows; ++r) {
-        factors[r] = score_softmax(args, head, row + r, scores + r * plan.score_stride, block.keys);
-      }
+      softmax_block(args, head, plan, block, scores, factors);
       value_block(args, packed_v, plan, block, scores, factors, tile, out);
     }
   }

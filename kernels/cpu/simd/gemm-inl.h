@@ -445,12 +445,19 @@ HWY_INLINE void pack_rows(const float* src, int64_t k, int64_t ldb, int64_t cols
   }
 }
 
+// Zeros in the vectors of a panel from number `vector` on.
+HWY_INLINE void clear_columns(int64_t k, int64_t vector, float* dst) {
+  for (int64_t v = vector; v < kPanelVectors; ++v) {
+    for (int64_t i = 0; i < k; ++i) store(hn::Zero(d), dst + i * kPanelWidth + v * kLanes);
+  }
+}
+
 void gemm_pack(const float* b, int64_t k, int64_t n, int64_t ldb, bool transposed,
                int64_t panel_begin, int64_t panel_end, float* dst) {
   for (int64_t panel = panel_begin; panel < panel_end; ++panel, dst += k * kPanelWidth) {
     const int64_t col = panel * kPanelWidth;
     const int64_t cols = n - col < kPanelWidth ? n - col : kPanelWidth;
-    if (cols < kPanelWidth) memset(dst, 0, sizeof(float) * static_cast<size_t>(k * kPanelWidth));
+    if (cols < kPanelWidth) clear_columns(k, cols / kLanes, dst);
     if (transposed) {
       pack_transposed(b + col * ldb, k, ldb, cols, dst);
     } else {
