@@ -7,8 +7,8 @@
 namespace hugot::attention {
 
 // hugot.Attention: y = softmax(scale * Q K^T + bias) V with packed heads. Query i sees the keys j
-// with i - left_window_size <= j <= i + right_window_size (attributes, absent or -1: no limit); causal = 1
-// means right_window_size = 0.
+// with i - left_window_size <= j <= i + right_window_size (attributes, absent or -1: no limit);
+// causal = 1 means right_window_size = 0.
 void fused(KernelContext& ctx);
 
 // ai.onnx Attention 23 to 25, as its function body in the specification computes it.
