@@ -155,8 +155,8 @@ class KernelContext {
   // Boundaries of the instances on the joined token axis (n + 1 ascending numbers from 0), when the
   // node runs as Batching::kSegments; empty otherwise.
   virtual std::span<const int64_t> segments() const { return {}; }
-  // For an input that is a function of the text's length only: its tensor for segment i. Otherwise
-  // the input itself.
+  // For a ragged input: its own tensor for segment i. Otherwise, and where a context knows only
+  // joined inputs, the input itself.
   virtual const Tensor& input_of_segment(int i, size_t /*segment*/) const { return input(i); }
 
   // T* of scratch memory for `count` elements.
