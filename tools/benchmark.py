@@ -4,8 +4,8 @@
     benchmark.py [--rounds N] [--engines ours,onnxruntime,..] [--threads N] [--limit N] [--help]
 
 Needs a build (tools/quickstart.sh). Python packages of the other engines go into a virtual
-environment of their own, build/benchmark-venv; an engine that cannot be installed is left out, and the report
-says so. The corpora are made from Debian's wordnet-base and from the manual pages of this machine.
+environment of their own, build/benchmark-venv (with torch seven gigabytes); an engine that cannot be
+installed is left out, and the report says so. The corpora are made from Debian's wordnet-base and from the manual pages of this machine.
 
 Every run of an engine is a process of its own with the same number of threads and the same token
 ids. Rounds alternate their order (A B B A), so that a machine that becomes slower harms nobody more.
