@@ -4,8 +4,8 @@
     benchmark.py [--rounds N] [--engines ours,onnxruntime,..] [--threads N] [--limit N] [--help]
 
 Needs a build (tools/quickstart.sh). Python packages of the other engines go into a virtual
-environment of their own, build/benchmark-venv; an engine that cannot be installed is left out, and the report
-says so. The corpora are made from Debian's wordnet-base and from the manual pages of this machine.
+environment of their own, build/benchmark-venv (with torch seven gigabytes); an engine that cannot be
+installed is left out, and the report says so. The corpora are made from Debian's wordnet-base and from the manual pages of this machine.
 
 Every run of an engine is a process of its own with the same number of threads and the same token
 ids. Rounds alternate their order (A B B A), so that a machine that becomes slower harms nobody more.
@@ -332,8 +332,8 @@ def table(jobs, rounds):
     return lines
 
 
-def report(jobs, args, missing, agree, loads):
-    rounds, peaks = steady_rounds(jobs, args.rounds)
+def report(jobs, args, count, missing, agree, loads):
+    rounds, peaks = steady_rounds(jobs, count)
     found = versions()
     used = {name for engine in args.engines for name in [*PACKAGES.get(engine, []), "torch"]}
     if "tokenizers" in found and any(value is not None for value in agree.values()):
@@ -353,7 +353,7 @@ def report(jobs, args, missing, agree, loads):
         f"{median_and_range(peaks, 0)} GFLOP/s (multiply-adds in registers).",
         "- Versions: " + ", ".join(f"{k} {v}" for k, v in found.items() if k in used)
         + f"; Python {platform.python_version()}.",
-        f"- Rounds: {args.rounds}, {args.rounds - len(rounds)} of them left out because the "
+        f"- Rounds: {count}, {count - len(rounds)} of them left out because the "
         f"calibration was a tenth below its median. Load average while running: median "
         f"{statistics.median(loads):.1f}, most {max(loads):.1f}."]
     if busy:
@@ -433,8 +433,9 @@ def main():
             job.run(number)
             if number == 0:
                 compare_vectors(job, vectors[job.corpus])
-    text = report(jobs, args, missing, agree, loads)
-    args.output.write_text(text, encoding="utf-8")
+        # After every round, so that an interrupted run leaves what it has.
+        text = report(jobs, args, number + 1, missing, agree, loads)
+        args.output.write_text(text, encoding="utf-8")
     print(text, end="")
     differ = [job for job in jobs if job.difference is not None and job.difference > TOLERANCE]
     return 1 if differ or not any(job.results for job in jobs) else 0

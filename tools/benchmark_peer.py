@@ -15,6 +15,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import sys
 import time
 
 os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1",
@@ -116,6 +117,8 @@ def ctranslate2_runner(args, threads):
     if not os.path.exists(os.path.join(folder, "model.bin")):
         from ctranslate2.converters import TransformersConverter
         TransformersConverter(args.weights).convert(folder, force=True)
+        # Again without what the conversion left in memory.
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     encoder = ctranslate2.Encoder(folder, device="cpu", compute_type="float32", inter_threads=1,
                                   intra_threads=threads)
 
