@@ -76,6 +76,18 @@ const float* as_floats(const Tensor& tensor, int64_t first, int64_t count,
   return buffer.data();
 }
 
+const char* precision_name(Precision precision) {
+  switch (precision) {
+    case Precision::kFloat32:
+      return "fp32";
+    case Precision::kBFloat16:
+      return "bf16";
+    case Precision::kInt8:
+      return "int8";
+  }
+  fail(ErrorCode::kInvalidArgument, "no such precision: ", static_cast<int>(precision));
+}
+
 // Consecutive entries of the sorted order, at most `budget` tokens unless a single text is longer.
 struct MicroBatch {
   size_t begin;
@@ -292,6 +304,9 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
           // The graph is given away, so that weights can be released as soon as they are packed.
           Graph graph = std::exchange(model.graph, {});
           optimize_for_ragged(graph, inputs, std::span(&output, 1), context);
+          if (options.precision != Precision::kFloat32) {
+            lower_precision(graph, context, precision_name(options.precision));
+          }
           auto plan = RaggedPlan::compile(std::move(graph), inputs);
           model.drop_pages();
           return std::make_shared<RaggedEncoder>(std::move(plan), std::move(context.log));
@@ -299,6 +314,9 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
           if (error.code() != ErrorCode::kUnsupported) throw;
           why_not = error.what();
         }
+        require(options.precision == Precision::kFloat32, ErrorCode::kUnsupported, "precision ",
+                precision_name(options.precision),
+                " needs a graph that runs without padding: ", why_not);
         const LoadOptions again{.external_data_directory = model.external_data_directory};
         Graph graph = model.path.empty() ? load_model(model.bytes, model.owner, ops, again).graph
                                          : load_model(model.path, ops, again).graph;

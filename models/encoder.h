@@ -17,6 +17,7 @@
 #include "graph/exec/ragged.h"
 #include "graph/op.h"
 #include "graph/passes/passes.h"
+#include "hugot/hugot.hpp"
 #include "onnx/loader.h"
 
 namespace hugot {
@@ -37,12 +38,14 @@ struct EncoderOptions {
   bool may_have_type_ids = false;  // false: token types are 0 for every text that will ever come
   PassObserver observer = {};      // sees the graph after every pass
   int64_t first_position = 0;      // what the graph's position_ids begin with, if it has that input
+  Precision precision = Precision::kFloat32;  // of linear layers
 };
 
 // Loads an ONNX encoder (inputs input_ids and, where it has them, attention_mask, token_type_ids,
 // position_ids; any floating output) and runs it raggedly: each text as if alone, bitwise
 // independent of what else is in the batch and of the number of threads. Graphs that do not qualify
-// run text by text in exact mode. Immutable; run() may be called from many threads.
+// run text by text in exact mode; with a lower precision they are an error. Immutable; run() may be
+// called from many threads.
 class Encoder {
  public:
   static std::shared_ptr<const Encoder> load(const std::filesystem::path& onnx_file,

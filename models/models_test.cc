@@ -219,6 +219,22 @@ TEST_CASE("convert: a graph that the encoder runs, and no half-made directories"
   CHECK(entries == 1);
 }
 
+TEST_CASE("encoder: lower precision is an error where texts run one by one") {
+  const OpRegistry ops = builtin_ops();
+  LoadedModel model;
+  Node node;
+  node.op_type = "Identity";
+  node.op = &ops.get("", "Identity", 20);
+  node.inputs = {model.graph.add_input("input_ids", Fact::of(DType::kInt64, {1, 4}))};
+  node.outputs = {model.graph.add_value("y")};
+  model.graph.outputs = node.outputs;
+  model.graph.add_node(std::move(node));
+  const std::string error =
+      error_of([&] { Encoder::load(std::move(model), ops, {.precision = Precision::kInt8}); });
+  CHECK(contains(error, "int8"));
+  CHECK(contains(error, "input_ids"));
+}
+
 TEST_CASE("convert: clear errors") {
   const TemporaryDirectory folder;
   const OpRegistry ops = builtin_ops();

@@ -63,6 +63,9 @@ hugot::FeatureExtractionOptions convert(const hugot_feature_extraction_options& 
   require(from.pooling >= HUGOT_POOLING_MODEL && from.pooling <= HUGOT_POOLING_WEIGHTED_MEAN,
           ErrorCode::kInvalidArgument, "pooling ", static_cast<int>(from.pooling),
           " is not a hugot_pooling");
+  require(from.precision >= HUGOT_PRECISION_FP32 && from.precision <= HUGOT_PRECISION_INT8,
+          ErrorCode::kInvalidArgument, "precision ", static_cast<int>(from.precision),
+          " is not a hugot_precision");
   hugot::FeatureExtractionOptions options;
   options.normalize = from.normalize != 0;
   if (from.pooling != HUGOT_POOLING_MODEL) {
@@ -73,11 +76,13 @@ hugot::FeatureExtractionOptions convert(const hugot_feature_extraction_options& 
   options.prompt_name = text_or_empty(from.prompt_name);
   options.output_name = text_or_empty(from.output_name);
   options.onnx_filename = text_or_empty(from.onnx_filename);
+  options.precision = static_cast<hugot::Precision>(from.precision);
   return options;
 }
 
 static_assert(static_cast<int>(hugot::Pooling::kWeightedMean) ==
               HUGOT_POOLING_WEIGHTED_MEAN - HUGOT_POOLING_MEAN);
+static_assert(static_cast<int>(hugot::Precision::kInt8) == HUGOT_PRECISION_INT8);
 static_assert(static_cast<int>(ErrorCode::kInternal) == HUGOT_INTERNAL);
 
 void require_pointer(const void* pointer, const char* name) {

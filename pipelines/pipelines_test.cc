@@ -116,13 +116,14 @@ TEST_CASE("feature extraction: normalised, with a prompt, truncated") {
   }
 }
 
-TEST_CASE("feature extraction: neighbours and threads change no bit") {
+// Vectors of random batches against those of each text alone.
+void check_batches(const FeatureExtractionOptions& options) {
   Session one({.threads = 1});
-  const auto base = one.feature_extraction(tiny_bert()).run(golden().texts);
+  const auto base = one.feature_extraction(tiny_bert(), options).run(golden().texts);
   std::mt19937 random(3);
   for (const int threads : {1, 2, 3}) {
     Session session({.threads = threads});
-    const auto embed = session.feature_extraction(tiny_bert());
+    const auto embed = session.feature_extraction(tiny_bert(), options);
     for (int round = 0; round < 5; ++round) {
       std::vector<size_t> order(golden().texts.size() * 3);
       for (size_t i = 0; i < order.size(); ++i) order[i] = i % golden().texts.size();
@@ -134,6 +135,36 @@ TEST_CASE("feature extraction: neighbours and threads change no bit") {
         CHECK(std::equal(result[k].begin(), result[k].end(), base[order[k]].begin()));
       }
     }
+  }
+}
+
+TEST_CASE("feature extraction: neighbours and threads change no bit") {
+  for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16, Precision::kInt8}) {
+    CAPTURE(static_cast<int>(precision));
+    check_batches({.precision = precision});
+  }
+}
+
+double cosine(std::span<const float> a, std::span<const float> b) {
+  double dot = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    dot += double{a[i]} * b[i];
+    aa += double{a[i]} * a[i];
+    bb += double{b[i]} * b[i];
+  }
+  return dot / std::sqrt(aa * bb);
+}
+
+TEST_CASE("feature extraction: lower precision is close to float32") {
+  Session session;
+  const auto exact = session.feature_extraction(tiny_bert()).run(golden().texts);
+  const std::pair<Precision, double> limits[] = {{Precision::kBFloat16, 0.9999},
+                                                 {Precision::kInt8, 0.995}};
+  for (const auto& [precision, limit] : limits) {
+    const auto embed = session.feature_extraction(tiny_bert(), {.precision = precision});
+    const auto result = embed.run(golden().texts);
+    CHECK(result.embeddings != exact.embeddings);
+    for (size_t i = 0; i < result.rows; ++i) CHECK(cosine(result[i], exact[i]) > limit);
   }
 }
 
@@ -257,6 +288,15 @@ TEST_CASE("C interface: embeddings and errors") {
   CHECK(hugot_feature_extraction_create(session, tiny_bert().c_str(), &options, &pipeline) ==
         HUGOT_INVALID_ARGUMENT);
   CHECK(contains(hugot_last_error(), "struct_size"));
+  hugot_feature_extraction_options_init(&options);
+  options.precision = static_cast<hugot_precision>(3);
+  CHECK(hugot_feature_extraction_create(session, tiny_bert().c_str(), &options, &pipeline) ==
+        HUGOT_INVALID_ARGUMENT);
+  CHECK(contains(hugot_last_error(), "precision 3"));
+  options.precision = HUGOT_PRECISION_INT8;
+  REQUIRE(hugot_feature_extraction_create(session, tiny_bert().c_str(), &options, &pipeline) ==
+          HUGOT_OK);
+  hugot_feature_extraction_free(pipeline);
   hugot_feature_extraction_options_init(&options);
   options.pooling = HUGOT_POOLING_CLS;
   REQUIRE(hugot_feature_extraction_create(session, tiny_bert().c_str(), &options, &pipeline) ==

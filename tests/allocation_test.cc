@@ -81,18 +81,21 @@ TEST_CASE("repeated runs of a graph allocate nothing") {
 
 TEST_CASE("repeated ragged runs allocate nothing") {
   const TinyBert model;
-  const std::shared_ptr<const Encoder> encoder =
-      Encoder::load(load_model(model.path() / "onnx" / "model.onnx", test::ops()), test::ops(), {});
-  RaggedExecutor executor(std::shared_ptr<const RaggedPlan>(encoder, encoder->ragged_plan()));
   const std::vector<int64_t> lengths = {3, 7, 7, 1};
   const std::vector<int64_t> ids(18, 5);
   const std::vector<int64_t> types(18, 0);
   const std::span<const int64_t> tokens[] = {ids, types};
   ThreadPool pool(2);
-  for (ThreadPool* threads : {static_cast<ThreadPool*>(nullptr), &pool}) {
-    CAPTURE(threads != nullptr);
-    CHECK(allocations_when_repeated([&] { executor.run(lengths, tokens, {.pool = threads}); }) ==
-          0);
+  for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16, Precision::kInt8}) {
+    CAPTURE(static_cast<int>(precision));
+    const std::shared_ptr<const Encoder> encoder =
+        Encoder::load(model.path() / "onnx" / "model.onnx", test::ops(), {.precision = precision});
+    RaggedExecutor executor(std::shared_ptr<const RaggedPlan>(encoder, encoder->ragged_plan()));
+    for (ThreadPool* threads : {static_cast<ThreadPool*>(nullptr), &pool}) {
+      CAPTURE(threads != nullptr);
+      CHECK(allocations_when_repeated([&] { executor.run(lengths, tokens, {.pool = threads}); }) ==
+            0);
+    }
   }
 }
 

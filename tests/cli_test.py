@@ -68,12 +68,21 @@ class Usage(unittest.TestCase):
         self.assertIn("featureExtraction", err)
 
     def test_types_and_options_of_later_versions(self):
-        for args in (["--type", "fillMask"], ["--resume"], ["--precision", "int8"],
-                     ["--device", "cuda:0"]):
+        for args in (["--type", "fillMask"], ["--resume"], ["--device", "cuda:0"]):
             kind = [] if args[0] == "--type" else ["--type", "featureExtraction"]
             code, _, err = hugot("run", "--model", MODEL, *kind, *args)
             self.assertEqual(code, 2, args)
             self.assertIn(args[-1], err)
+
+    def test_precision(self):
+        row = lines({"input": "hello world"})
+        exact = run(stdin=row)[1][0]["output"]
+        for precision, tolerance in (("fp32", 0), ("bf16", 0.05), ("int8", 0.1)):
+            code, rows, _ = run("--precision", precision, stdin=row)
+            self.assertEqual(code, 0)
+            worst = max(abs(a - b) for a, b in zip(exact, rows[0]["output"]))
+            self.assertLessEqual(worst, tolerance, precision)
+            self.assertEqual(worst > 0, precision != "fp32")
 
     def test_both_spellings(self):
         row = lines({"input": "hello"})

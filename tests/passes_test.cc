@@ -265,6 +265,22 @@ TEST_CASE("linear takes bias, activation and residual along") {
   CHECK(largest_difference(run_exact(b.graph, input), before) < 2e-6);
 }
 
+TEST_CASE("lower precision is for linear nodes by constants") {
+  GraphBuilder b(20);
+  const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));
+  const ValueId y = b.op("MatMul", {x, b.weights({8, 8}, 1)});
+  b.graph.outputs = {b.op("MatMul", {y, b.op("Transpose", {x})})};
+  const Tensor input = test::random_tensor(DType::kFloat32, {5, 8}, -4, 4, 1);
+  const Tensor before = run_exact(b.graph, input);
+  PassContext context{ops()};
+  infer(b.graph);
+  fuse_linear(b.graph, context);
+  CHECK(lower_precision(b.graph, context, "int8") == 1);
+  const double difference = largest_difference(run_exact(b.graph, input), before);
+  CHECK(difference > 1e-5);
+  CHECK(difference < 1);
+}
+
 TEST_CASE("linear leaves a product alone that others read too") {
   GraphBuilder b(20);
   const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));

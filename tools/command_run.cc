@@ -66,8 +66,6 @@ void check(const Options& options) {
   require_cpu(options.device);
   require(!options.resume, ErrorCode::kUnsupported,
           "--resume is not in this version; run without it, the rows are computed anew");
-  require(options.precision == "fp32", ErrorCode::kUnsupported, "--precision ", options.precision,
-          " is not in this version; it has: fp32");
   require(options.output.empty() || !std::filesystem::is_regular_file(options.output),
           ErrorCode::kInvalidArgument, "--output ", options.output,
           " is a file; a folder is expected, the rows go to result_0.jsonl inside");
@@ -156,6 +154,8 @@ FeatureExtraction load(const Options& options, Session& session) {
   pipeline.max_length = options.max_length;
   pipeline.output_name = options.output_name;
   pipeline.onnx_filename = options.onnx_filename;
+  if (options.precision == "bf16") pipeline.precision = Precision::kBFloat16;
+  if (options.precision == "int8") pipeline.precision = Precision::kInt8;
   return session.feature_extraction(find_model(options.model, options.model_folder), pipeline);
 }
 
@@ -272,7 +272,7 @@ void add_run(CLI::App& app, Action& action) {
   option("--threads", options.threads, "0: all processors")->check(CLI::Range(0, 4096));
   option("--max-length", options.max_length, "tokens a text is cut to (default: the model's limit)")
       ->check(CLI::Range(1, 1 << 30));
-  option("--precision", options.precision, "fp32")
+  option("--precision", options.precision, "of linear layers: fp32, bf16 or int8")
       ->check(CLI::IsMember({"fp32", "bf16", "int8"}))
       ->capture_default_str();
   command->add_flag("--resume", options.resume, "go on after an earlier run");

@@ -40,6 +40,13 @@ typedef enum hugot_pooling {
   HUGOT_POOLING_WEIGHTED_MEAN = 6
 } hugot_pooling;
 
+/* How linear layers compute; see hugot.hpp. */
+typedef enum hugot_precision {
+  HUGOT_PRECISION_FP32 = 0,
+  HUGOT_PRECISION_BF16 = 1,
+  HUGOT_PRECISION_INT8 = 2
+} hugot_precision;
+
 typedef struct hugot_session hugot_session;
 typedef struct hugot_feature_extraction hugot_feature_extraction;
 typedef struct hugot_embeddings hugot_embeddings;
@@ -69,6 +76,7 @@ typedef struct hugot_feature_extraction_options {
   const char* prompt_name;   /* NULL: the model's default */
   const char* output_name;   /* NULL: chosen from the model directory */
   const char* onnx_filename; /* relative to the model directory; NULL: the usual places */
+  hugot_precision precision; /* */
 } hugot_feature_extraction_options;
 
 /* Sets struct_size and the defaults. */

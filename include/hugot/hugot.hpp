@@ -39,6 +39,13 @@ enum class Pooling {
   kWeightedMean,  // mean with weights 1, 2, 3, .. in the order of the tokens
 };
 
+// How linear layers compute. Everything else computes in float32 always.
+enum class Precision {
+  kFloat32,
+  kBFloat16,  // weights stored as bfloat16, computed in float32: half the memory
+  kInt8,      // weights in 8 bits with a scale per column, inputs in 8 bits with a scale per token
+};
+
 struct FeatureExtractionOptions {
   // Scales every vector to length 1, also where the model does not ask for it.
   bool normalize = false;
@@ -56,6 +63,8 @@ struct FeatureExtractionOptions {
   // The .onnx file relative to the model directory; empty: onnx/model.onnx, model.onnx, or the only
   // one there is.
   std::string onnx_filename = {};
+  // Less than float32 needs a graph that runs without padding, as `hugot inspect` tells.
+  Precision precision = Precision::kFloat32;
 };
 
 struct EmbeddingResult {

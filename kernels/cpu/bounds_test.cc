@@ -6,6 +6,8 @@
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/gemm_bf16.h"
+#include "kernels/cpu/gemm_int8.h"
 #include "kernels/cpu/testing.h"
 
 namespace hugot::cpu {
@@ -81,6 +83,27 @@ TEST_CASE("GEMM stays inside its arrays") {
             kernels.gemm_pack(b.data(), k, n, ldb, transposed, 0, panels, packed.data());
           }
           CHECK(c.data()[m * n - 1] == static_cast<float>(k) / 4);
+        });
+      }
+    }
+  }
+}
+
+TEST_CASE("GEMM on narrow weights stays inside its arrays") {
+  for (const int64_t m : {1, 5, 13}) {
+    for (const int64_t n : {1, 15, 33, 70}) {
+      for (const int64_t k : {1, 6, 16, 33}) {
+        const GuardedArray a(m * k), b(k * n), bias(n), residual(m * n), c(m * n);
+        for_each_isa([&](const VectorKernels&) {
+          const Epilogue epilogue = {
+              .bias = bias.data(), .residual = residual.data(), .residual_stride = n};
+          gemm_bf16(m, a.data(), k, Bf16Matrix(b.data(), k, n, n, false), c.data(), n, epilogue);
+          CHECK(c.data()[m * n - 1] == static_cast<float>(k) / 4 + 1);
+          const Int8Matrix int8(b.data(), k, n, n, false);
+          const GuardedArray workspace(int8.workspace(m) / int64_t{sizeof(float)});
+          gemm_int8(m, a.data(), k, int8, c.data(), n, epilogue,
+                    reinterpret_cast<std::byte*>(workspace.data()));
+          CHECK(c.data()[m * n - 1] == doctest::Approx(static_cast<float>(k) / 4 + 1));
         });
       }
     }

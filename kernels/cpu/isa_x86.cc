@@ -14,6 +14,9 @@ extern const VectorKernels kVectorKernels;
 namespace avx512 {
 extern const VectorKernels kVectorKernels;
 }
+namespace avx512vnni {
+extern const VectorKernels kVectorKernels;
+}
 
 namespace {
 
@@ -35,9 +38,12 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512vl");
 }
 
+bool has_avx512vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+
 bool always() { return true; }
 
 constexpr Isa kIsas[] = {
+    {"avx512vnni", has_avx512vnni, &avx512vnni::kVectorKernels},
     {"avx512", has_avx512, &avx512::kVectorKernels},
     {"avx2", has_avx2, &avx2::kVectorKernels},
     {"sse4", has_sse4, &sse4::kVectorKernels},

@@ -32,6 +32,37 @@ struct GemmArgs {
   int64_t panel_begin, panel_end;
 };
 
+// The same for 8-bit operands. Along K they are read in groups of 32 bits, of `int8_group` steps
+// each: A holds numbers 0..255 in 8 or 16 bits, B holds -127..127 in bytes, zeros past K. B,
+// b_scale and b_sum have whole panels. With sums in int32, which the caller keeps from overflowing,
+// C = activation(a_scale b_scale (A.B - a_zero b_sum) + bias) + residual.
+struct GemmInt8Args {
+  int64_t m, n, groups;
+  const uint32_t* a;  // [m, groups]
+  int64_t a_stride;   // groups from one row to the next
+  const float* a_scale;
+  const int32_t* a_zero;
+  const int8_t* b;  // by panel, group, column, step in the group
+  const float* b_scale;
+  const int32_t* b_sum;  // over K, by column
+  float* c;              // [m, n]
+  int64_t ldc;
+  Epilogue epilogue;
+  int64_t panel_begin, panel_end;
+};
+
+// The same with B in bfloat16: panels of [k, panel width].
+struct GemmBf16Args {
+  int64_t m, n, k;
+  const float* a;
+  int64_t lda;
+  const uint16_t* b;
+  float* c;
+  int64_t ldc;
+  Epilogue epilogue;
+  int64_t panel_begin, panel_end;
+};
+
 // Attention of one sequence; see attention.h, which documents the fields.
 struct AttentionArgs {
   int64_t query_length = 0, key_length = 0;
@@ -114,6 +145,18 @@ struct VectorKernels {
   void (*gemm_pack)(const float* b, int64_t k, int64_t n, int64_t ldb, bool transposed,
                     int64_t panel_begin, int64_t panel_end, float* dst);
   void (*gemm)(const GemmArgs* args);
+
+  // int8 GEMM building blocks; callers use gemm_int8.h.
+  int64_t int8_group;
+  // Rows of x [rows, k] as x = scale (q - zero), but for rounding, with q in 0..255. All
+  // instruction sets compute the same scale, zero and q. A row with an element that is not finite
+  // has scale NaN. A row of `groups` needs space for k numbers rounded up to a whole vector.
+  void (*quantize_rows)(const float* x, int64_t rows, int64_t k, int64_t ldx, uint32_t* groups,
+                        int64_t stride, float* scale, int32_t* zero);
+  void (*gemm_int8)(const GemmInt8Args* args);
+
+  // Callers use gemm_bf16.h.
+  void (*gemm_bf16)(const GemmBf16Args* args);
 
   // Attention building blocks; callers use attention.h.
   int64_t (*attention_scratch)(const AttentionArgs* args);

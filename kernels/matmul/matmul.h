@@ -28,21 +28,30 @@ struct BatchedProduct {
 // Throws kInvalidArgument for shapes that do not fit.
 BatchedProduct plan_product(const Shape& a, const Shape& b);
 
+// How the weight of Linear is stored, and with it how the product is computed: attribute
+// `precision`.
+enum class WeightPrecision { kFloat32, kBFloat16, kInt8 };
+
 // A constant right-hand side, packed once per model for all threads.
 class PackedWeight final : public Prepared {
  public:
-  explicit PackedWeight(std::shared_ptr<const cpu::PackedMatrix> matrix)
-      : matrix_(std::move(matrix)) {}
+  PackedWeight(WeightPrecision precision, std::shared_ptr<const cpu::PackedMatrix> matrix)
+      : precision_(precision), matrix_(std::move(matrix)) {}
   size_t bytes() const override { return static_cast<size_t>(matrix_->bytes()); }
   bool replaces_input(int i) const override { return i == 1; }
   const cpu::PackedMatrix& matrix() const { return *matrix_; }
+  WeightPrecision precision() const { return precision_; }
 
  private:
+  WeightPrecision precision_;
   std::shared_ptr<const cpu::PackedMatrix> matrix_;
 };
 
 // The activation that attribute `activation` of Linear names. Throws kUnsupported for others.
 cpu::Activation activation_of(const Node& node);
+
+// What attribute `precision` of Linear says. Throws kUnsupported for others.
+WeightPrecision precision_of(const Node& node);
 
 // These pack input 1 when it is a constant float32 matrix, and give null otherwise.
 std::shared_ptr<const Prepared> prepare_matmul(const Node& node,

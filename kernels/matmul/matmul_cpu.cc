@@ -5,6 +5,8 @@
 #include <type_traits>
 
 #include "base/error.h"
+#include "kernels/cpu/gemm_bf16.h"
+#include "kernels/cpu/gemm_int8.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/multiply.h"
 #include "kernels/strided.h"
@@ -18,13 +20,24 @@ const PackedWeight* packed_weight(const KernelContext& ctx) {
   return static_cast<const PackedWeight*>(ctx.prepared());
 }
 
-std::shared_ptr<const Prepared> pack(std::span<const Tensor* const> constants, bool transposed) {
+std::shared_ptr<const Prepared> pack(std::span<const Tensor* const> constants, bool transposed,
+                                     WeightPrecision precision = WeightPrecision::kFloat32) {
   const Tensor* b = constants.size() > 1 ? constants[1] : nullptr;
   if (b == nullptr || b->dtype() != DType::kFloat32 || b->rank() < 2 || b->size() == 0) return {};
   const int64_t rows = b->shape()[b->rank() - 2], cols = b->shape().back();
   if (rows * cols != b->size()) return {};
-  return std::make_shared<PackedWeight>(cpu::simd_gemm().pack(
-      b->data<float>(), transposed ? cols : rows, transposed ? rows : cols, cols, transposed));
+  const float* data = b->data<float>();
+  const int64_t k = transposed ? cols : rows, n = transposed ? rows : cols;
+  if (precision == WeightPrecision::kInt8 && k <= cpu::kInt8MaxDepth) {
+    return std::make_shared<PackedWeight>(
+        precision, std::make_shared<cpu::Int8Matrix>(data, k, n, cols, transposed));
+  }
+  if (precision == WeightPrecision::kBFloat16) {
+    return std::make_shared<PackedWeight>(
+        precision, std::make_shared<cpu::Bf16Matrix>(data, k, n, cols, transposed));
+  }
+  return std::make_shared<PackedWeight>(WeightPrecision::kFloat32,
+                                        cpu::simd_gemm().pack(data, k, n, cols, transposed));
 }
 
 }  // namespace
@@ -183,9 +196,17 @@ cpu::Activation activation_of(const Node& node) {
   fail(ErrorCode::kUnsupported, "activation ", name, " of Linear is not supported");
 }
 
+WeightPrecision precision_of(const Node& node) {
+  const std::string name = node.get<std::string>("precision", "fp32");
+  if (name == "fp32") return WeightPrecision::kFloat32;
+  if (name == "bf16") return WeightPrecision::kBFloat16;
+  if (name == "int8") return WeightPrecision::kInt8;
+  fail(ErrorCode::kUnsupported, "precision ", name, " of Linear is not supported");
+}
+
 std::shared_ptr<const Prepared> prepare_linear(const Node& node,
                                                std::span<const Tensor* const> constants) {
-  return pack(constants, node.get<int64_t>("trans_w", 0) != 0);
+  return pack(constants, node.get<int64_t>("trans_w", 0) != 0, precision_of(node));
 }
 
 namespace {
@@ -225,6 +246,25 @@ void linear_f64(KernelContext& ctx, const Product& p, const Shape& shape) {
   }
 }
 
+// y = activation(x . weight + bias) + residual for m rows.
+void multiply_packed(KernelContext& ctx, const PackedWeight& weight, int64_t m, const float* x,
+                     float* y, const cpu::Epilogue& epilogue) {
+  const cpu::PackedMatrix& matrix = weight.matrix();
+  const int64_t k = matrix.k(), n = matrix.n();
+  switch (weight.precision()) {
+    case WeightPrecision::kFloat32:
+      return cpu::simd_gemm().run(m, x, k, matrix, y, n, epilogue, ctx.pool());
+    case WeightPrecision::kBFloat16:
+      return cpu::gemm_bf16(m, x, k, static_cast<const cpu::Bf16Matrix&>(matrix), y, n, epilogue,
+                            ctx.pool());
+    case WeightPrecision::kInt8: {
+      const auto& int8 = static_cast<const cpu::Int8Matrix&>(matrix);
+      std::byte* workspace = ctx.scratch_of<std::byte>(int8.workspace(m));
+      return cpu::gemm_int8(m, x, k, int8, y, n, epilogue, workspace, ctx.pool());
+    }
+  }
+}
+
 }  // namespace
 
 void linear(KernelContext& ctx) {
@@ -259,9 +299,16 @@ void linear(KernelContext& ctx) {
     epilogue.residual_stride = n;
   }
   Tensor& y = ctx.output(0, DType::kFloat32, shape);
-  if (const PackedWeight* weight = packed_weight(ctx)) {
-    cpu::simd_gemm().run(m, x.data<float>(), k, weight->matrix(), y.data<float>(), n, epilogue,
-                         ctx.pool());
+  // A weight that is no constant is packed for this run only.
+  std::shared_ptr<const Prepared> own;
+  const PackedWeight* weight = packed_weight(ctx);
+  if (weight == nullptr && precision_of(ctx.node()) != WeightPrecision::kFloat32) {
+    const Tensor* const inputs[] = {nullptr, &w};
+    own = prepare_linear(ctx.node(), inputs);
+    weight = static_cast<const PackedWeight*>(own.get());
+  }
+  if (weight != nullptr) {
+    multiply_packed(ctx, *weight, m, x.data<float>(), y.data<float>(), epilogue);
   } else {
     cpu::gemm(m, n, k, x.data<float>(), k, w.data<float>(), transposed ? k : n, transposed,
               y.data<float>(), n, epilogue,

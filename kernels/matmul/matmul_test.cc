@@ -241,17 +241,54 @@ TEST_CASE("Linear agrees with float64") {
   });
 }
 
+TEST_CASE("Linear with narrow weights") {
+  const Tensor x = floats({2, 9, 40}, 1), w = floats({40, 37}, 2), bias = floats({37}, 3);
+  const Tensor residual = floats({2, 9, 37}, 4);
+  // Errors of 40 products of numbers up to 1: at most 40 times the rounding, usually the root of
+  // it.
+  const std::pair<const char*, double> precisions[] = {{"bf16", 0.02}, {"int8", 0.06}};
+  for (const auto& [precision, tolerance] : precisions) {
+    for (const bool transpose : {false, true}) {
+      Attributes attributes = transpose ? flags({"trans_w"}) : flags({});
+      attributes["precision"] = std::string(precision);
+      attributes["activation"] = std::string("gelu");
+      const Case test = {.name = str(precision, transpose ? " transposed" : ""),
+                         .op_type = "Linear",
+                         .inputs = {x, transpose ? transposed(w) : w, bias, residual},
+                         .attributes = attributes,
+                         .expected = {linear_reference(x, w, bias, "gelu", residual)},
+                         .domain = "hugot",
+                         .tolerance = Tolerance{0, tolerance}};
+      run_cases({test});
+      Case exact = in_float64(test);  // ignores the precision
+      exact.tolerance = Tolerance{1e-5, 2e-6};
+      run_cases({exact});
+    }
+  }
+  run_cases({{.name = "precision",
+              .op_type = "Linear",
+              .inputs = {floats({2, 3}, 1), floats({3, 4}, 2)},
+              .attributes = {{"precision", std::string("int3")}},
+              .domain = "hugot",
+              .error = ErrorCode::kUnsupported}});
+}
+
 TEST_CASE("a row has the same bits alone, among others, and with an unpacked weight") {
   const int64_t rows = 67, k = 96, n = 71;
   const Tensor x = floats({rows, k}, 1), w = floats({k, n}, 2), bias = floats({n}, 3);
   const Attributes gelu = {{"activation", std::string("gelu")}};
+  const auto narrow = [](const char* precision) {
+    return Attributes{{"precision", std::string(precision)}};
+  };
   struct Form {
     const char *domain, *op;
     std::vector<Tensor> rest;
     Attributes attributes;
   };
   for (const Form& form : {Form{"", "MatMul", {w}, {}}, Form{"", "Gemm", {w, bias}, {}},
-                           Form{"hugot", "Linear", {w, bias}, gelu}}) {
+                           Form{"hugot", "Linear", {w, bias}, gelu},
+                           Form{"hugot", "Linear", {w, bias}, narrow("bf16")},
+                           Form{"hugot", "Linear", {w, bias}, narrow("int8")}}) {
     CAPTURE(form.op);
     const auto with = [&](const Tensor& first, bool packed) {
       std::vector<Tensor> inputs = {first};

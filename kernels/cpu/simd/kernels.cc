@@ -4,6 +4,8 @@
 #include "kernels/cpu/simd/attention-inl.h"
 #include "kernels/cpu/simd/elementwise-inl.h"
 #include "kernels/cpu/simd/gemm-inl.h"
+#include "kernels/cpu/simd/gemm_bf16-inl.h"
+#include "kernels/cpu/simd/gemm_int8-inl.h"
 #include "kernels/cpu/simd/math-inl.h"
 #include "kernels/cpu/simd/peak-inl.h"
 #include "kernels/cpu/simd/rows-inl.h"
@@ -51,6 +53,10 @@ const VectorKernels kVectorKernels = {
     .gemm_panel_width = kPanelWidth,
     .gemm_pack = gemm_pack,
     .gemm = gemm,
+    .int8_group = kInt8Group,
+    .quantize_rows = quantize_rows,
+    .gemm_int8 = gemm_int8,
+    .gemm_bf16 = gemm_bf16,
     .attention_scratch = attention_scratch,
     .attention = attention,
     .multiply_add_loop = multiply_add_loop,

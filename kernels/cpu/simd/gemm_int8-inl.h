@@ -1,0 +1,196 @@
+// GEMM of activations in 8 bits (0..255) by weights in 8 bits (-127..127) with exact sums in int32.
+//
+// Along K the operands are read in groups of 32 bits: four bytes of A where the processor has VNNI
+// (vpdpbusd), elsewhere two numbers of 16 bits (vpmaddwd). vpmaddubsw would be faster without VNNI,
+// but it saturates on 8-bit activations, and 7 bits cost too much quality. All instruction sets
+// quantize alike and sum exactly, so they get the same integers.
+#ifndef HUGOT_KERNELS_CPU_SIMD_GEMM_INT8_INL_H_
+#define HUGOT_KERNELS_CPU_SIMD_GEMM_INT8_INL_H_
+
+#include "kernels/cpu/simd/narrow-inl.h"
+
+#if defined(__AVX512VNNI__)
+#include <immintrin.h>
+#endif
+
+namespace hugot::cpu::HUGOT_ISA {
+namespace {
+
+#if defined(__AVX512VNNI__)
+
+constexpr int64_t kInt8Group = 4;  // steps along K of one group
+using QuantizedActivation = uint8_t;
+using WeightGroups = __m512i;  // a group of every lane's column
+
+HWY_INLINE WeightGroups load_groups(const int8_t* p) { return _mm512_loadu_si512(p); }
+HWY_INLINE __m512i broadcast_group(uint32_t group) {
+  return _mm512_set1_epi32(static_cast<int32_t>(group));
+}
+HWY_INLINE void multiply_add_groups(VI& acc, __m512i a, WeightGroups b) {
+  // Not the intrinsic: gcc 12 lets its accumulators wander through the registers, and spills them.
+  asm("vpdpbusd %2, %1, %0" : "+v"(acc.raw) : "v"(a), "v"(b));
+}
+
+#elif HWY_TARGET == HWY_SCALAR
+
+constexpr int64_t kInt8Group = 2;
+using QuantizedActivation = int16_t;
+struct WeightGroups {
+  int32_t first, second;
+};
+
+HWY_INLINE WeightGroups load_groups(const int8_t* p) { return {p[0], p[1]}; }
+HWY_INLINE WeightGroups broadcast_group(uint32_t group) {
+  int16_t values[2];
+  memcpy(values, &group, sizeof(values));
+  return {values[0], values[1]};
+}
+HWY_INLINE void multiply_add_groups(VI& acc, WeightGroups a, WeightGroups b) {
+  acc.raw += a.first * b.first + a.second * b.second;
+}
+
+#else
+
+constexpr int64_t kInt8Group = 2;
+using QuantizedActivation = int16_t;
+using D16 = hn::Repartition<int16_t, DI>;
+using WeightGroups = hn::Vec<D16>;
+
+HWY_INLINE WeightGroups load_groups(const int8_t* p) {
+  return hn::PromoteTo(D16(), hn::LoadU(hn::Rebind<int8_t, D16>(), p));
+}
+HWY_INLINE WeightGroups broadcast_group(uint32_t group) {
+  return hn::BitCast(D16(), hn::Set(di, static_cast<int32_t>(group)));
+}
+HWY_INLINE void multiply_add_groups(VI& acc, WeightGroups a, WeightGroups b) {
+#if HWY_TARGET == HWY_SSE4
+  VI unused = hn::Zero(di);
+  acc = hn::ReorderWidenMulAccumulate(di, a, b, acc, unused);
+#else  // the same, for the compiler's sake as above
+  VI product;
+  asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
+      : "+v"(acc.raw), "=&v"(product.raw)
+      : "v"(a.raw), "v"(b.raw));
+#endif
+}
+
+#endif
+
+struct Int8Format {
+  using Args = GemmInt8Args;
+  static constexpr int64_t kStepBytes = kPanelWidth * kInt8Group;
+
+  static int64_t steps(const Args& args) { return args.groups; }
+  static int64_t row_bytes(const Args& args) { return args.groups * int64_t{sizeof(uint32_t)}; }
+  static const uint8_t* panel(const Args& args, int64_t p) {
+    return reinterpret_cast<const uint8_t*>(args.b + p * args.groups * kStepBytes);
+  }
+
+  // out = a_scale b_scale (sum - a_zero b_sum) + bias
+  template <int R>
+  static HWY_INLINE void tile(const Args& args, int64_t row, int64_t p, const float* bias,
+                              const NarrowFetch& fetch, float* out, int64_t ldo) {
+    VI acc[R][kPanelVectors];
+    HUGOT_UNROLL
+    for (int r = 0; r < R; ++r) {
+      HUGOT_UNROLL
+      for (int v = 0; v < kPanelVectors; ++v) acc[r][v] = hn::Zero(di);
+    }
+    const auto* b = reinterpret_cast<const int8_t*>(panel(args, p));
+    RowPointers<uint32_t, R> rows(args.a + row * args.a_stride, args.a_stride);
+    for (int64_t i = 0; i < args.groups; ++i) {
+      WeightGroups weights[kPanelVectors];
+      HUGOT_UNROLL
+      for (int v = 0; v < kPanelVectors; ++v) {
+        weights[v] = load_groups(b + v * kLanes * kInt8Group);
+      }
+      fetch_step<kStepBytes>(fetch, i);
+      HUGOT_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const auto a = broadcast_group(rows.at(r));
+        HUGOT_UNROLL
+        for (int v = 0; v < kPanelVectors; ++v) multiply_add_groups(acc[r][v], a, weights[v]);
+      }
+      rows.advance();
+      b += kStepBytes;
+    }
+    const int64_t col = p * kPanelWidth;
+    V scale[kPanelVectors], start[kPanelVectors];
+    VI sum[kPanelVectors];
+    HUGOT_UNROLL
+    for (int v = 0; v < kPanelVectors; ++v) {
+      scale[v] = load(args.b_scale + col + v * kLanes);
+      sum[v] = hn::LoadU(di, args.b_sum + col + v * kLanes);
+      start[v] = bias != nullptr ? load(bias + v * kLanes) : hn::Zero(d);
+    }
+    HUGOT_UNROLL
+    for (int r = 0; r < R; ++r) {
+      const VI zero = hn::Set(di, args.a_zero[row + r]);
+      const V row_scale = set(args.a_scale[row + r]);
+      HUGOT_UNROLL
+      for (int v = 0; v < kPanelVectors; ++v) {
+        const VI exact = hn::Sub(acc[r][v], hn::Mul(zero, sum[v]));
+        const V factor = hn::Mul(row_scale, scale[v]);
+        store(hn::MulAdd(hn::ConvertTo(d, exact), factor, start[v]), out + r * ldo + v * kLanes);
+      }
+    }
+  }
+};
+
+void gemm_int8(const GemmInt8Args* args) { narrow_gemm<Int8Format>(*args); }
+
+// Smallest and largest element, 0 included; `poison` is 0, or NaN when an element is not finite.
+struct RowRange {
+  float low, high, poison;
+};
+
+HWY_INLINE RowRange row_range(const float* x, int64_t n) {
+  V low = hn::Zero(d), high = low, poison = low;
+  const V zero = low;
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const V v = load_n(x + i, n - i < kLanes ? n - i : kLanes);
+    low = hn::Min(v, low);
+    high = hn::Max(v, high);
+    poison = hn::MulAdd(v, zero, poison);
+  }
+  return {hn::GetLane(hn::MinOfLanes(d, low)), max_lanes(high), sum_lanes(poison)};
+}
+
+// One row: x = scale (q - zero) but for rounding, with q in 0..255.
+HWY_INLINE void quantize_row(const float* x, int64_t k, QuantizedActivation* q, float* scale,
+                             int32_t* zero) {
+  constexpr float kSmallest = 1e-30f;  // whose reciprocal is finite
+  const RowRange range = row_range(x, k);
+  const float step = range.high / 255.0f - range.low / 255.0f;
+  const hn::Rebind<QuantizedActivation, D> narrow;
+  if (!(step + range.poison >= kSmallest)) {  // nothing to tell apart, or NaN
+    *scale = range.poison;
+    *zero = 0;
+    memset(q, 0, sizeof(*q) * static_cast<size_t>((k + kLanes - 1) / kLanes * kLanes));
+    return;
+  }
+  const V inverse = hn::Div(set(1.0f), set(step));
+  const VI lowest = hn::Zero(di), highest = hn::Set(di, 255);
+  const VI offset = hn::NearestInt(hn::Neg(hn::Mul(set(range.low), inverse)));
+  for (int64_t i = 0; i < k; i += kLanes) {
+    const V v = load_n(x + i, k - i < kLanes ? k - i : kLanes);
+    const VI rounded = hn::Add(hn::NearestInt(hn::Mul(v, inverse)), offset);
+    const VI clamped = hn::Min(hn::Max(rounded, lowest), highest);
+    hn::StoreU(hn::DemoteTo(narrow, clamped), narrow, q + i);
+  }
+  *scale = step;
+  *zero = hn::GetLane(offset);
+}
+
+void quantize_rows(const float* x, int64_t rows, int64_t k, int64_t ldx, uint32_t* groups,
+                   int64_t stride, float* scale, int32_t* zero) {
+  for (int64_t r = 0; r < rows; ++r) {
+    quantize_row(x + r * ldx, k, reinterpret_cast<QuantizedActivation*>(groups + r * stride),
+                 scale + r, zero + r);
+  }
+}
+
+}  // namespace
+}  // namespace hugot::cpu::HUGOT_ISA
+
+#endif  // HUGOT_KERNELS_CPU_SIMD_GEMM_INT8_INL_H_
