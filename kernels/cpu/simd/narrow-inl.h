@@ -121,7 +121,7 @@ template <class Format>
 void narrow_panel(const typename Format::Args& args, int64_t begin, int64_t end, int64_t panel) {
   alignas(64) float buffer[kPanelWidth];
   const float* bias = narrow_bias(args.epilogue.bias, args.n, panel, buffer);
-  int64_t tiles = (end - begin + kTileRows - 1) / kTileRows;
+  int64_t tiles = (end - begin + kPanelTileRows - 1) / kPanelTileRows;
   const int64_t steps = Format::steps(args);
   NarrowFetch fetch = {Format::panel(args, panel + 1), (Format::kStepBytes + tiles - 1) / tiles};
   for (int64_t row = begin; row < end; --tiles) {
@@ -134,8 +134,9 @@ void narrow_panel(const typename Format::Args& args, int64_t begin, int64_t end,
 
 template <class Format>
 void narrow_gemm(const typename Format::Args& args) {
-  int64_t block = kNarrowBlockBytes / (Format::row_bytes(args) + 1) / kTileRows * kTileRows;
-  if (block < kTileRows) block = kTileRows;
+  int64_t block =
+      kNarrowBlockBytes / (Format::row_bytes(args) + 1) / kPanelTileRows * kPanelTileRows;
+  if (block < kPanelTileRows) block = kPanelTileRows;
   for (int64_t row = 0; row < args.m; row += block) {
     const int64_t end = row + block < args.m ? row + block : args.m;
     for (int64_t p = args.panel_begin; p < args.panel_end; ++p) {
