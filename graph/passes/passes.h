@@ -65,8 +65,8 @@ size_t fuse_attention(Graph& graph, PassContext& context);
 // hugot.Linear from MatMul or Gemm by a constant, with bias, activation and residual.
 size_t fuse_linear(Graph& graph, PassContext& context);
 
-// Every hugot.Linear by a constant gets attribute `precision` ("bf16", "int8"). Not among the passes
-// of a mode, because it changes results; for after them.
+// Every hugot.Linear by a constant gets attribute `precision` ("bf16", "int8"). It changes results,
+// so it is not among the passes of a mode; for after them.
 size_t lower_precision(Graph& graph, PassContext& context, std::string_view precision);
 
 // Values whose contents follow from the length of the text alone (shapes, masks of single texts)
