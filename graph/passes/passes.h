@@ -29,6 +29,8 @@ struct PassContext {
   std::vector<std::string> log = {};
   PassObserver observer = {};
 };
+  bool row_kept = false;  // keep_row found such an output
+};
 
 using Pass = size_t (*)(Graph&, PassContext&);
 
@@ -60,8 +62,6 @@ size_t widen_half(Graph& graph, PassContext& context);
 // Identities that facts prove: x+0, x*1, Where(true, x, y), casts and transposes that do nothing,
 // reshapes with a known result (they become hugot.View).
 size_t simplify(Graph& graph, PassContext& context);
-// Comparisons of positions that hold everywhere become what facts tell: true.
-size_t prove_masks(Graph& graph, PassContext& context);
 // LayerNormalization from its parts.
 size_t fuse_layer_norm(Graph& graph, PassContext& context);
 // RMSNormalization from its parts.
@@ -73,12 +73,17 @@ size_t fuse_rotary(Graph& graph, PassContext& context);
 size_t sink_transposes(Graph& graph, PassContext& context);
 // Gelu from its parts: erf and tanh forms, every order of the factors.
 size_t fuse_gelu(Graph& graph, PassContext& context);
-// hugot.Attention from Attention of ONNX on token matrices; boolean masks of that operator become a
-// bias.
+// hugot.Attention from Attention of ONNX on token matrices. Masks of that operator that hide
+// nothing vanish, and boolean ones that are no window become a bias.
 size_t lower_attention(Graph& graph, PassContext& context);
 // hugot.Attention from softmax(scale * Q K^T + bias) V with heads split, repeated for groups of
 // queries, and joined around it; masks by distance become its window.
 size_t fuse_attention(Graph& graph, PassContext& context);
+// Moves views behind a softmax in front of it, where fuse_attention sees through them.
+size_t hoist_views(Graph& graph, PassContext& context);
+// hugot.RelativeAttention from hugot.Attention and the terms of its bias that are picked from
+// products of queries or keys with a table of relative positions.
+size_t fuse_relative_attention(Graph& graph, PassContext& context);
 // hugot.Linear from MatMul or Gemm by a constant, with bias, activation and residual.
 size_t fuse_linear(Graph& graph, PassContext& context);
 

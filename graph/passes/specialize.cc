@@ -109,7 +109,6 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
   // others look for.
   constexpr Named kCleanup[] = {{"fold_constants", fold_constants},
                                 {"simplify", simplify},
-                                {"prove_masks", prove_masks},
                                 {"eliminate_common", eliminate_common}};
   constexpr Named kFusions[] = {{"fuse_layer_norm", fuse_layer_norm},
                                 {"fuse_rms_norm", fuse_rms_norm},
@@ -117,7 +116,9 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
                                 {"fuse_rotary", fuse_rotary},
                                 {"sink_transposes", sink_transposes},
                                 {"lower_attention", lower_attention},
+                                {"hoist_views", hoist_views},
                                 {"fuse_attention", fuse_attention},
+                                {"fuse_relative_attention", fuse_relative_attention},
                                 {"fuse_linear", fuse_linear}};
   const auto apply = [&](const Named& named) {
     return apply_pass(graph, context, named.name, named.pass);
