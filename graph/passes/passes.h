@@ -4,6 +4,7 @@
 #define HUGOT_GRAPH_PASSES_PASSES_H_
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,7 +29,8 @@ struct PassContext {
   // per softmax over keys that stayed: "not fused: Softmax '/encoder/Softmax': its scores ..".
   std::vector<std::string> log = {};
   PassObserver observer = {};
-};
+  // 0 or -1: of outputs with a row per token only the first or the last row of each text is wanted.
+  std::optional<int64_t> wanted_row = {};
   bool row_kept = false;  // keep_row found such an output
 };
 
@@ -86,6 +88,11 @@ size_t hoist_views(Graph& graph, PassContext& context);
 size_t fuse_relative_attention(Graph& graph, PassContext& context);
 // hugot.Linear from MatMul or Gemm by a constant, with bias, activation and residual.
 size_t fuse_linear(Graph& graph, PassContext& context);
+
+// Outputs with a row per token give PassContext::wanted_row only, when there is one.
+size_t keep_row(Graph& graph, PassContext& context);
+// Taking the first or the last row of each text moves in front of what computes the others.
+size_t prune_rows(Graph& graph, PassContext& context);
 
 // Values whose contents follow from the length of the text alone (shapes, masks of single texts)
 // become inputs that the executor fills from their facts; what computed them is swept.

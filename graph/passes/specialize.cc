@@ -136,6 +136,8 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
   if (apply({"widen_half", widen_half}) > 0) settle();
   for (const Named& named : kFusions) apply(named);
   settle();
+  apply({"keep_row", keep_row});
+  if (apply({"prune_rows", prune_rows}) > 0) settle();
   apply({"detach_known", detach_known});
 }
 
