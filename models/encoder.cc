@@ -123,9 +123,9 @@ void check_texts(std::span<const EncoderText> texts) {
 
 class RaggedEncoder final : public Encoder {
  public:
-  RaggedEncoder(std::shared_ptr<const RaggedPlan> plan, std::vector<std::string> fusions)
-      : plan_(std::move(plan)) {
-    fusions_ = std::move(fusions);
+  RaggedEncoder(std::shared_ptr<const RaggedPlan> plan, PassContext context)
+      : plan_(std::move(plan)), row_kept_(context.row_kept) {
+    fusions_ = std::move(context.log);
   }
 
   void run(std::span<const EncoderText> texts, ThreadPool& pool, const EncoderSink& sink,
@@ -155,7 +155,7 @@ class RaggedEncoder final : public Encoder {
     });
   }
 
-  bool per_token() const override { return plan_->output_per_token(0); }
+  bool per_token() const override { return row_kept_ || plan_->output_per_token(0); }
   const RaggedPlan* ragged_plan() const override { return plan_.get(); }
   const Graph& graph() const override { return plan_->graph(); }
 
@@ -207,6 +207,7 @@ class RaggedEncoder final : public Encoder {
   }
 
   std::shared_ptr<const RaggedPlan> plan_;
+  bool row_kept_;  // of an output with a row per token one is computed
   mutable StatePool<State> states_;
 };
 
@@ -217,8 +218,8 @@ class RaggedEncoder final : public Encoder {
 class OneByOneEncoder final : public Encoder {
  public:
   OneByOneEncoder(std::shared_ptr<const Plan> plan, std::vector<RaggedInput> inputs,
-                  std::string why_not)
-      : plan_(std::move(plan)), inputs_(std::move(inputs)) {
+                  EncoderRows rows, std::string why_not)
+      : plan_(std::move(plan)), inputs_(std::move(inputs)), rows_(rows) {
     why_not_ragged_ = std::move(why_not);
     per_token_ = plan_->graph().fact(plan_->graph().outputs[0]).rank() == 3;
   }
@@ -274,12 +275,17 @@ class OneByOneEncoder final : public Encoder {
     const int64_t rows = per_token_ ? static_cast<int64_t>(text.ids.size()) : 1;
     require(output.size() % rows == 0, ErrorCode::kInvalidData, "the output is ", describe(output),
             " for a text of ", text.ids.size(), " tokens");
-    sink(index, as_floats(output, 0, output.size(), floats), rows, output.size() / rows);
+    const int64_t width = output.size() / rows;
+    const bool one = rows_ != EncoderRows::kAll;
+    const int64_t first = rows_ == EncoderRows::kLast ? rows - 1 : 0;
+    const int64_t count = one ? 1 : rows;
+    sink(index, as_floats(output, first * width, count * width, floats), count, width);
     executors_.give(std::move(executor));
   }
 
   std::shared_ptr<const Plan> plan_;
   std::vector<RaggedInput> inputs_;
+  EncoderRows rows_;
   bool per_token_ = false;
   mutable StatePool<Executor> executors_;
 };
@@ -299,6 +305,9 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
         const int output = find_output(model.graph, options.output);
         std::vector<RaggedInput> inputs = describe_inputs(model.graph, options);
         PassContext context{ops, {}, options.observer};
+        if (options.rows != EncoderRows::kAll) {
+          context.wanted_row = options.rows == EncoderRows::kFirst ? 0 : -1;
+        }
         std::string why_not;
         try {
           // The graph is given away, so that weights can be released as soon as they are packed.
@@ -309,7 +318,7 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
           }
           auto plan = RaggedPlan::compile(std::move(graph), inputs);
           model.drop_pages();
-          return std::make_shared<RaggedEncoder>(std::move(plan), std::move(context.log));
+          return std::make_shared<RaggedEncoder>(std::move(plan), std::move(context));
         } catch (const Error& error) {
           if (error.code() != ErrorCode::kUnsupported) throw;
           why_not = error.what();
@@ -323,7 +332,7 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
         graph.outputs = {graph.outputs[static_cast<size_t>(output)]};
         optimize_exact(graph, context);
         return std::make_shared<OneByOneEncoder>(Plan::compile(std::move(graph)), std::move(inputs),
-                                                 std::move(why_not));
+                                                 options.rows, std::move(why_not));
       });
 }
 

@@ -29,15 +29,21 @@ struct EncoderText {
 };
 
 // The rows that one text got: `rows` x `width` floats, valid during the call only. One row when the
-// output has one per text, otherwise one per token. Called from worker threads, once per text.
+// output has one per text or only one is wanted, otherwise one per token. Called from worker
+// threads, once per text.
 using EncoderSink =
     std::function<void(size_t text, const float* data, int64_t rows, int64_t width)>;
+
+// Which rows of an output with a row per token are wanted. What only the others need is not
+// computed.
+enum class EncoderRows { kAll, kFirst, kLast };
 
 struct EncoderOptions {
   std::string output = {};         // name of the graph output; empty: the first one
   bool may_have_type_ids = false;  // false: token types are 0 for every text that will ever come
-  PassObserver observer = {};      // sees the graph after every pass
-  int64_t first_position = 0;      // what the graph's position_ids begin with, if it has that input
+  EncoderRows rows = EncoderRows::kAll;
+  PassObserver observer = {};  // sees the graph after every pass
+  int64_t first_position = 0;  // what the graph's position_ids begin with, if it has that input
   Precision precision = Precision::kFloat32;  // of linear layers
 };
 
@@ -65,7 +71,7 @@ class Encoder {
   // The graph that runs, after all passes.
   virtual const Graph& graph() const = 0;
 
-  // True when the output has a row per token.
+  // True when the output has a row per token, wanted or not.
   virtual bool per_token() const = 0;
   // The ragged plan, or null when texts run one by one; `why_not_ragged` tells the reason then.
   virtual const RaggedPlan* ragged_plan() const = 0;

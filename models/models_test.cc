@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <string>
@@ -209,6 +210,29 @@ TEST_CASE("convert: a graph that the encoder runs, and no half-made directories"
   CHECK(encoder->per_token());
   INFO(encoder->why_not_ragged());
   CHECK(encoder->ragged_plan() != nullptr);
+
+  // One row of each text is the row that all of them have among others.
+  const std::vector<std::vector<int32_t>> ids = {{3, 1, 2}, {5}, {2, 2, 7, 1, 4}};
+  ThreadPool threads(2);
+  const auto run = [&](EncoderRows rows) {
+    std::vector<std::vector<float>> results(ids.size());
+    std::vector<EncoderText> texts;
+    for (const auto& text : ids) texts.push_back({text});
+    const auto chosen =
+        Encoder::load(ModelDirectory::read(output).onnx_file(""), ops, {.rows = rows});
+    CHECK(chosen->per_token());
+    chosen->run(texts, threads, [&](size_t text, const float* data, int64_t count, int64_t width) {
+      CHECK(count == (rows == EncoderRows::kAll ? static_cast<int64_t>(ids[text].size()) : 1));
+      results[text].assign(data, data + count * width);
+    });
+    return results;
+  };
+  const auto all = run(EncoderRows::kAll);
+  const auto first = run(EncoderRows::kFirst), last = run(EncoderRows::kLast);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    CHECK(std::equal(first[i].begin(), first[i].end(), all[i].begin()));
+    CHECK(std::equal(last[i].rbegin(), last[i].rend(), all[i].rbegin()));
+  }
 
   CHECK(contains(error_of([&] { convert_model(kTinyBert, output, false, ops); }), "--force"));
   write_file_atomically(output / "stale", "");

@@ -104,6 +104,7 @@ FeatureExtraction::Impl::Impl(std::shared_ptr<Session::Impl> session,
   EncoderOptions encoder_options;
   encoder_options.may_have_type_ids = has_type_ids_;
   encoder_options.precision = options.precision;
+  encoder_options.rows = SentenceHead::rows(directory_.modules, options);
   LoadedModel model = load_model(graph_file, session_->ops);
   encoder_options.output = choose_output(model, options.output_name, must_pool);
   encoder_ = Encoder::load(std::move(model), session_->ops, encoder_options);

@@ -25,6 +25,10 @@ class SentenceHead {
   SentenceHead(std::span<const SentenceModule> modules, const FeatureExtractionOptions& options,
                bool per_token);
 
+  // The rows that such a head reads, should the output have a row per token.
+  static EncoderRows rows(std::span<const SentenceModule> modules,
+                          const FeatureExtractionOptions& options);
+
   // The text's vector. `prompt_tokens` of the rows are a prompt.
   std::vector<double> apply(const float* rows, int64_t count, int64_t width,
                             int64_t prompt_tokens) const;

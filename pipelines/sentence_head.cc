@@ -5,6 +5,22 @@
 
 namespace hugot {
 
+EncoderRows SentenceHead::rows(std::span<const SentenceModule> modules,
+                               const FeatureExtractionOptions& options) {
+  std::vector<Pooling> modes = {Pooling::kMean};
+  bool pool_prompt = true;
+  for (const SentenceModule& module : modules) {
+    if (module.kind != SentenceModule::Kind::kPooling) continue;
+    modes = module.pooling;
+    pool_prompt = module.pool_prompt;
+  }
+  if (options.pooling) modes = {*options.pooling};
+  if (modes == std::vector{Pooling::kCls}) return EncoderRows::kFirst;
+  // A text that ends with the prompt has no last row.
+  return modes == std::vector{Pooling::kLast} && pool_prompt ? EncoderRows::kLast
+                                                             : EncoderRows::kAll;
+}
+
 SentenceHead::SentenceHead(std::span<const SentenceModule> modules,
                            const FeatureExtractionOptions& options, bool per_token)
     : truncate_dim_(static_cast<size_t>(options.truncate_dim)), normalize_(options.normalize) {

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -29,7 +30,7 @@ struct Model {
 
 // build(builder, ids) returns the output; the graph has input_ids only.
 template <class Build>
-Model make_model(const Build& build, int opset = 14) {
+Model make_model(const Build& build, int opset = 14, std::optional<int64_t> row = {}) {
   GraphBuilder b(opset);
   const ValueId ids = b.input("input_ids", DType::kInt64);
   b.graph.outputs = {build(b, ids)};
@@ -41,6 +42,7 @@ Model make_model(const Build& build, int opset = 14) {
   const RaggedInput inputs[] = {{.name = "input_ids"}};
   const int outputs[] = {0};
   context.log.clear();
+  context.wanted_row = row;
   optimize_for_ragged(b.graph, inputs, outputs, context);
   model.log = context.log;
   model.ragged = RaggedPlan::compile(std::move(b.graph), {inputs[0]});

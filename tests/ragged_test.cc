@@ -3,8 +3,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 
 #include "graph/exec/flops.h"
 #include "tests/ragged_model.h"
@@ -19,6 +21,7 @@ using test::linear;
 using test::loops;
 using test::make_model;
 using test::Model;
+using test::run_ragged;
 
 constexpr int64_t kHidden = 24;
 constexpr int64_t kHeads = 3;
@@ -103,7 +106,8 @@ TEST_CASE("cumulative sums over the tokens start anew with each text") {
 }
 
 TEST_CASE("the operator Attention, with three dimensions and with four") {
-  // Of keys, the query at i sees those before i + 3, by a mask; or by the attribute none behind i.
+  // The query at i does not see the keys of its own parity behind it, nor, by the attribute,
+  // anything that is behind it.
   const auto build = [](bool flat, bool causal, bool masked, int64_t kv_heads) {
     return [=](GraphBuilder& b, ValueId ids) {
       const ValueId length = b.op("Gather", {b.op("Shape", {ids}), b.integer(1)});
@@ -111,8 +115,10 @@ TEST_CASE("the operator Attention, with three dimensions and with four") {
       const ValueId rows = b.op("Unsqueeze", {range, b.integers({0, 1, 3})});
       const ValueId columns = b.op("Unsqueeze", {range, b.integers({0, 1, 2})});
       const ValueId somewhere = b.op("GreaterOrEqual", {columns, b.integer(0)});  // always
-      const ValueId near = b.op("Less", {columns, b.op("Add", {rows, b.integer(3)})});
-      const ValueId mask = masked ? b.op("And", {somewhere, near}) : somewhere;
+      const ValueId ahead = b.op("Sub", {columns, rows});
+      const ValueId odd = b.op("Equal", {b.op("Mod", {ahead, b.integer(2)}), b.integer(1)});
+      const ValueId seen = b.op("Or", {odd, b.op("LessOrEqual", {ahead, b.integer(0)})});
+      const ValueId mask = masked ? b.op("And", {somewhere, seen}) : somewhere;
       const ValueId x = b.op("Gather", {b.weights({kVocabulary, kHidden}, 1000), ids});
       const auto operand = [&](int64_t heads, uint64_t seed) {
         const ValueId y = linear(b, x, kHidden, heads * kHidden / kHeads, seed);
@@ -174,6 +180,128 @@ TEST_CASE("attention in half precision runs packed in float32") {
   check_model(model);
 }
 
+// Scores of two products with tables of relative positions, as DeBERTa's exporters write them.
+ValueId disentangled_layer(GraphBuilder& b, ValueId ids) {
+  constexpr int64_t kSize = kHidden / kHeads, kPositions = 10;
+  const ValueId length = b.op("Gather", {b.op("Shape", {ids}), b.integer(1)});
+  const ValueId range = b.op("Range", {b.integer(0), length, b.integer(1)});
+  const ValueId distance = b.op("Sub", {b.op("Unsqueeze", {range, b.integers({1})}),
+                                        b.op("Unsqueeze", {range, b.integers({0})})});
+  const ValueId all = b.op("Concat",
+                           {b.integers({kHeads}), b.op("Unsqueeze", {length, b.integers({0})}),
+                            b.op("Unsqueeze", {length, b.integers({0})})},
+                           {{"axis", int64_t{0}}});
+  const auto index = [&](ValueId by) {
+    const ValueId moved = b.op("Add", {by, b.integer(kPositions / 2)});
+    const ValueId clipped = b.op("Clip", {moved, b.integer(0), b.integer(kPositions - 1)});
+    return b.op("Expand", {b.op("Unsqueeze", {clipped, b.integers({0})}), all});
+  };
+  const ValueId x = b.op("Gather", {b.weights({kVocabulary, kHidden}, 1000), ids});
+  const auto heads = [&](uint64_t seed) {
+    const ValueId split =
+        b.op("Reshape", {linear(b, x, kHidden, kHidden, seed), b.integers({0, -1, kHeads, kSize})});
+    const ValueId first = b.op("Transpose", {split}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
+    return b.op("Reshape", {first, b.integers({kHeads, -1, kSize})});
+  };
+  const auto swap = [&](ValueId y) {
+    return b.op("Transpose", {y}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
+  };
+  const auto picked = [&](ValueId rows, uint64_t seed, ValueId which) {
+    const ValueId product = b.op("MatMul", {rows, b.weights({kHeads, kSize, kPositions}, seed)});
+    return b.op("GatherElements", {product, which}, {{"axis", int64_t{2}}});
+  };
+  const ValueId scale = b.number(std::sqrt(3.0f * static_cast<float>(kSize)));
+  const ValueId q = heads(1), k = heads(3), v = heads(5);
+  const ValueId content = b.op("MatMul", {q, b.op("Div", {swap(k), scale})});
+  const ValueId forth = b.op("Div", {picked(q, 7, index(distance)), scale});
+  const ValueId back = b.op("Div", {swap(picked(k, 8, index(b.op("Neg", {distance})))), scale});
+  const ValueId scores = b.op("Add", {content, b.op("Add", {forth, back})});
+  const ValueId four =
+      b.op("Reshape", {scores, b.op("Concat", {b.integers({1}), all}, {{"axis", int64_t{0}}})});
+  const ValueId shares = b.op("Reshape", {b.op("Softmax", {four}, {{"axis", int64_t{-1}}}), all});
+  const ValueId mixed = b.op("Unsqueeze", {b.op("MatMul", {shares, v}), b.integers({0})});
+  const ValueId joined = b.op("Transpose", {mixed}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
+  return b.op("Add", {x, b.op("Reshape", {joined, b.integers({0, -1, kHidden})})});
+}
+
+TEST_CASE("disentangled attention runs without a loop over texts") {
+  const Model model = make_model(disentangled_layer);
+  CHECK(loops(*model.ragged) == 0);
+  const auto relative = [](const Graph& graph) {
+    const auto order = graph.order();
+    return std::count_if(order.begin(), order.end(),
+                         [&](NodeId id) { return graph.node(id).op_type == "RelativeAttention"; });
+  };
+  CHECK(relative(model.ragged->graph()) == 1);
+  check_model(model);
+}
+
+// Nodes that run on every token of a text.
+int per_token_nodes(const RaggedPlan& plan) {
+  const auto order = plan.graph().order();
+  return static_cast<int>(std::count_if(order.begin(), order.end(), [&](NodeId id) {
+    const ValueId output = plan.graph().node(id).outputs[0];
+    return plan.extent(output) == Extent::kText &&
+           leading_token_axis(plan.graph().fact(output)) >= 0;
+  }));
+}
+
+TEST_CASE("where one row of each text is wanted, the others are not computed") {
+  const auto two_layers = [](GraphBuilder& b, ValueId ids) {
+    const ValueId length = b.op("Gather", {b.op("Shape", {ids}), b.integer(1)});
+    const ValueId range = b.op("Range", {b.integer(0), length, b.integer(1)});
+    const ValueId rows = b.op("Unsqueeze", {range, b.integers({1})});
+    const ValueId columns = b.op("Unsqueeze", {range, b.integers({0})});
+    const ValueId words = b.op("Gather", {b.weights({kVocabulary, kHidden}, 1000), ids});
+    const ValueId far = b.op("Cast", {b.op("Sub", {rows, columns})}, {{"to", int64_t{1}}});
+    const ValueId seen = b.op("LessOrEqual", {columns, rows});
+    const ValueId causal = b.op("Where", {seen, b.number(0), b.number(-3e38f)});
+    const ValueId x = layer(b, words, b.op("Mul", {far, b.number(0.1f)}), 1);
+    return b.op("Tanh", {layer(b, x, causal, 50)});
+  };
+  const auto check = [&](const auto& build, int64_t row, int fewer) {
+    CAPTURE(row);
+    const Model all = make_model(build), one = make_model(build, 14, row);
+    CHECK(one.ragged->output_per_token(0) == false);
+    CHECK(loops(*one.ragged) == 0);
+    CHECK(per_token_nodes(*one.ragged) == per_token_nodes(*all.ragged) - fewer);
+    RaggedExecutor full(all.ragged), pruned(one.ragged);
+    ThreadPool pool(2);
+    const std::vector<std::vector<int64_t>> texts = {
+        {3}, {4, 1, 2}, {7, 9}, {5, 5, 5, 8, 30, 2, 1, 9, 12, 14, 3, 2, 7, 40, 41, 11, 6, 2}};
+    for (ThreadPool* threads : {static_cast<ThreadPool*>(nullptr), &pool}) {
+      const std::vector<float> rows = run_ragged(full, texts, threads);
+      std::vector<float> wanted;
+      size_t first = 0;
+      for (const auto& text : texts) {
+        const size_t at = first + (row == 0 ? 0 : text.size() - 1);
+        wanted.insert(wanted.end(), rows.begin() + static_cast<std::ptrdiff_t>(at * kHidden),
+                      rows.begin() + static_cast<std::ptrdiff_t>((at + 1) * kHidden));
+        first += text.size();
+      }
+      CHECK(run_ragged(pruned, texts, threads) == wanted);
+      CHECK(run_ragged(pruned, {texts[3]}, threads) ==
+            std::vector<float>(wanted.end() - kHidden, wanted.end()));
+    }
+  };
+  for (const int64_t row : {0, -1}) {
+    // Queries, attention, its projection, two products and the tangent.
+    check(two_layers, row, 6);
+    // Queries are read by the product with positions, too.
+    check(disentangled_layer, row, 3);
+  }
+}
+
+TEST_CASE("a graph that takes the first row itself computes no others") {
+  const Model model = make_model([](GraphBuilder& b, ValueId ids) {
+    const ValueId words = b.op("Gather", {b.weights({kVocabulary, kHidden}, 1000), ids});
+    const ValueId x = layer(b, words, kNoValue, 1);
+    return b.op("Tanh", {b.op("Gather", {x, b.integer(0)}, {{"axis", int64_t{1}}})});
+  });
+  CHECK(per_token_nodes(*model.ragged) == 3);  // words, keys, values
+  check_model(model);
+}
+
 TEST_CASE("an output with a row per text") {
   const Model model = make_model([](GraphBuilder& b, ValueId ids) {
     const ValueId words = b.op("Gather", {b.weights({kVocabulary, kHidden}, 1000), ids});
@@ -194,9 +322,11 @@ TEST_CASE("matrix products are counted, and an observer sees every node") {
   });
   for (const int64_t length : {1, 2, 17}) {
     const auto s = static_cast<double>(length);
-    const double per_token = 2 * (4 * kHidden * kHidden + 2 * kHidden * 40);
+    // Keys and values of all tokens; everything else of the one that is read.
+    const double keys = 2 * 2 * kHidden * kHidden,
+                 rest = 2 * (2 * kHidden * kHidden + 80 * kHidden);
     CHECK(matrix_flops(*model.ragged, length) ==
-          s * per_token + 4 * s * s * kHidden + 2 * kHidden * 7);
+          s * keys + rest + 4 * s * kHidden + 2 * kHidden * 7);
   }
 
   struct Counter final : NodeObserver {

@@ -21,6 +21,11 @@ namespace hugot {
 // The symbol that stands for a text's number of tokens.
 inline constexpr std::string_view kLengthSymbol = "S";
 
+// The leading axis of that length: every axis before it is 1 and none behind it depends on the
+// length; -1 when there is none.
+int leading_token_axis(const Dims& dims);
+int leading_token_axis(const Fact& fact);  // -1 for unknown shapes, too
+
 // What an input of the graph holds in ragged mode. Inputs that passes added are not listed: their
 // facts tell their contents for every length.
 struct RaggedInput {

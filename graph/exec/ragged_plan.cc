@@ -9,7 +9,8 @@ namespace {
 // Offsets are computed from prefix sums of powers of the lengths; S^3 is beyond any encoder.
 constexpr size_t kMaxPower = 2;
 
-// The leading axis of length S: every axis before it is 1 and no axis behind it depends on S.
+}  // namespace
+
 int leading_token_axis(const Dims& dims) {
   const Dim length = Dim::symbol(kLengthSymbol);
   for (size_t axis = 0; axis < dims.size(); ++axis) {
@@ -22,7 +23,9 @@ int leading_token_axis(const Dims& dims) {
   return -1;
 }
 
-}  // namespace
+int leading_token_axis(const Fact& fact) {
+  return fact.shape ? leading_token_axis(*fact.shape) : -1;
+}
 
 class RaggedPlan::Query final : public BatchQuery {
  public:

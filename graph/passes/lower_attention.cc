@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "graph/passes/band_mask.h"
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
 
@@ -30,9 +31,16 @@ bool covers_keys(const Graph& graph, const Node& node) {
          mask.shape->back() == (*keys.shape)[static_cast<size_t>(keys.rank() - 2)];
 }
 
-// True when the mask hides nothing.
-bool keeps_all(const Graph& graph, ValueId mask) {
-  return number_of(graph, mask) == (graph.fact(mask).dtype == DType::kBool ? 1.0 : 0.0);
+// The keys that the mask leaves visible, where their distance decides. A window always has the
+// query itself in it.
+std::optional<Band> band_of(const Graph& graph, ValueId mask) {
+  if (mask == kNoValue) return Band();
+  if (graph.fact(mask).dtype != DType::kBool) {
+    return number_of(graph, mask) == 0.0 ? std::optional(Band()) : std::nullopt;
+  }
+  const auto band = band_of_condition(graph, mask);
+  const bool window = band && (!band->low || *band->low <= 0) && (!band->high || *band->high >= 0);
+  return window ? band : std::nullopt;
 }
 
 // What a boolean mask adds to the scores: 0 or minus infinity.
@@ -56,14 +64,14 @@ bool is_token_matrix(const Fact& fact) {
          (*fact.shape)[1] == Dim::symbol(kLengthSymbol) && (*fact.shape)[2].is_number();
 }
 
-// Rewrites an operator on token matrices; false when it is something else.
-bool rename(Graph& graph, Node& node, const OpRegistry& ops) {
-  const ValueId mask = node.input(3);
-  for (int i = 0; i < 3; ++i) {
-    if (!is_token_matrix(graph.fact(node.inputs[static_cast<size_t>(i)]))) return false;
+// Rewrites an operator on token matrices whose mask is `band`, or else input 3. False when it is
+// something else.
+bool rename(Graph& graph, Node& node, const std::optional<Band>& band, const OpRegistry& ops) {
+  for (size_t i = 0; i < 3; ++i) {
+    if (!is_token_matrix(graph.fact(node.inputs[i]))) return false;
   }
-  if (mask != kNoValue &&
-      (graph.fact(mask).dtype != DType::kFloat32 || graph.fact(mask).rank() > 4)) {
+  if (!band && (graph.fact(node.inputs[3]).dtype != DType::kFloat32 ||
+                graph.fact(node.inputs[3]).rank() > 4)) {
     return false;
   }
   if (node.get<float>("softcap", 0) != 0 || node.has("left_window_size") ||
@@ -81,7 +89,9 @@ bool rename(Graph& graph, Node& node, const OpRegistry& ops) {
                            {"causal", node.get<int64_t>("is_causal", 0)}};
   if (kv_heads != heads) attributes["kv_num_heads"] = kv_heads;
   std::vector<ValueId> inputs(node.inputs.begin(), node.inputs.begin() + 3);
-  if (mask != kNoValue) inputs.push_back(mask);
+  if (!band) inputs.push_back(node.inputs[3]);
+  if (band && band->low) attributes["left_window_size"] = -*band->low;
+  if (band && band->high) attributes["right_window_size"] = *band->high;
   rewrite(node, ops, "hugot", "Attention", 1, std::move(inputs), std::move(attributes));
   node.outputs.resize(1);
   return true;
@@ -99,16 +109,17 @@ size_t lower_attention(Graph& graph, PassContext& context) {
     if (!is_attention()) continue;
     const ValueId mask = graph.node(id).input(3);
     if (mask != kNoValue && !covers_keys(graph, graph.node(id))) continue;
-    if (mask != kNoValue && keeps_all(graph, mask)) {
+    const std::optional<Band> band = band_of(graph, mask);
+    if (mask != kNoValue && band && !band->low && !band->high) {
       graph.node(id).inputs.resize(3);
       ++changes;
-    } else if (mask != kNoValue && graph.fact(mask).dtype == DType::kBool) {
+    } else if (!band && graph.fact(mask).dtype == DType::kBool) {
       const ValueId bias = as_bias(graph, context.ops, mask);
       graph.node(id).inputs[3] = bias;
       ++changes;
     }
     Node& node = graph.node(id);
-    if (rename(graph, node, context.ops)) {
+    if (rename(graph, node, band, context.ops)) {
       context.log.push_back(str("attention: ", node.label()));
       ++changes;
     }

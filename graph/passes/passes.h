@@ -4,6 +4,7 @@
 #define HUGOT_GRAPH_PASSES_PASSES_H_
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,9 @@ struct PassContext {
   // per softmax over keys that stayed: "not fused: Softmax '/encoder/Softmax': its scores ..".
   std::vector<std::string> log = {};
   PassObserver observer = {};
+  // 0 or -1: of outputs with a row per token only the first or the last row of each text is wanted.
+  std::optional<int64_t> wanted_row = {};
+  bool row_kept = false;  // keep_row found such an output
 };
 
 using Pass = size_t (*)(Graph&, PassContext&);
@@ -60,8 +64,6 @@ size_t widen_half(Graph& graph, PassContext& context);
 // Identities that facts prove: x+0, x*1, Where(true, x, y), casts and transposes that do nothing,
 // reshapes with a known result (they become hugot.View).
 size_t simplify(Graph& graph, PassContext& context);
-// Comparisons of positions that hold everywhere become what facts tell: true.
-size_t prove_masks(Graph& graph, PassContext& context);
 // LayerNormalization from its parts.
 size_t fuse_layer_norm(Graph& graph, PassContext& context);
 // RMSNormalization from its parts.
@@ -73,18 +75,28 @@ size_t fuse_rotary(Graph& graph, PassContext& context);
 size_t sink_transposes(Graph& graph, PassContext& context);
 // Gelu from its parts: erf and tanh forms, every order of the factors.
 size_t fuse_gelu(Graph& graph, PassContext& context);
-// hugot.Attention from Attention of ONNX on token matrices; boolean masks of that operator become a
-// bias.
+// hugot.Attention from Attention of ONNX on token matrices. Masks of that operator that hide
+// nothing vanish, and boolean ones that are no window become a bias.
 size_t lower_attention(Graph& graph, PassContext& context);
 // hugot.Attention from softmax(scale * Q K^T + bias) V with heads split, repeated for groups of
 // queries, and joined around it; masks by distance become its window.
 size_t fuse_attention(Graph& graph, PassContext& context);
+// Moves views behind a softmax in front of it, where fuse_attention sees through them.
+size_t hoist_views(Graph& graph, PassContext& context);
+// hugot.RelativeAttention from hugot.Attention and the terms of its bias that are picked from
+// products of queries or keys with a table of relative positions.
+size_t fuse_relative_attention(Graph& graph, PassContext& context);
 // hugot.Linear from MatMul or Gemm by a constant, with bias, activation and residual.
 size_t fuse_linear(Graph& graph, PassContext& context);
 
 // Every hugot.Linear by a constant gets attribute `precision` ("bf16", "int8"). Not among the
 // passes of a mode, because it changes results; for after them.
 size_t lower_precision(Graph& graph, PassContext& context, std::string_view precision);
+
+// Outputs with a row per token give PassContext::wanted_row only, when there is one.
+size_t keep_row(Graph& graph, PassContext& context);
+// Taking the first or the last row of each text moves in front of what computes the others.
+size_t prune_rows(Graph& graph, PassContext& context);
 
 // Values whose contents follow from the length of the text alone (shapes, masks of single texts)
 // become inputs that the executor fills from their facts; what computed them is swept.

@@ -109,7 +109,6 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
   // others look for.
   constexpr Named kCleanup[] = {{"fold_constants", fold_constants},
                                 {"simplify", simplify},
-                                {"prove_masks", prove_masks},
                                 {"eliminate_common", eliminate_common}};
   constexpr Named kFusions[] = {{"fuse_layer_norm", fuse_layer_norm},
                                 {"fuse_rms_norm", fuse_rms_norm},
@@ -117,7 +116,9 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
                                 {"fuse_rotary", fuse_rotary},
                                 {"sink_transposes", sink_transposes},
                                 {"lower_attention", lower_attention},
+                                {"hoist_views", hoist_views},
                                 {"fuse_attention", fuse_attention},
+                                {"fuse_relative_attention", fuse_relative_attention},
                                 {"fuse_linear", fuse_linear}};
   const auto apply = [&](const Named& named) {
     return apply_pass(graph, context, named.name, named.pass);
@@ -135,6 +136,8 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
   if (apply({"widen_half", widen_half}) > 0) settle();
   for (const Named& named : kFusions) apply(named);
   settle();
+  apply({"keep_row", keep_row});
+  if (apply({"prune_rows", prune_rows}) > 0) settle();
   apply({"detach_known", detach_known});
 }
 

@@ -27,11 +27,23 @@ void infer_fused(InferContext& ctx) {
 }
 
 Batching batch_fused(const BatchQuery& query) {
+  const bool one_query = query.node().has("query_row");
   for (int i = 0; i < 3; ++i) {
-    if (!query.ragged(i) || query.token_axis(i) != 1) return Batching::kLoop;
+    if (i == 0 && one_query ? !query.row(0) : !query.ragged(i) || query.token_axis(i) != 1) {
+      return Batching::kLoop;
+    }
   }
+  if (one_query) return Batching::kSegments;
   // The bias of each text comes from KernelContext::input_of_segment.
   return query.output_token_axis(0) == 1 ? Batching::kSegments : Batching::kLoop;
+}
+
+Batching batch_relative(const BatchQuery& query) {
+  const int inputs = static_cast<int>(query.node().inputs.size());
+  for (const int table : {4, 6}) {
+    if (table < inputs && query.has_input(table) && query.ragged(table)) return Batching::kLoop;
+  }
+  return batch_fused(query);
 }
 
 // Q, K or V of ONNX Attention as [batch, heads, length, size].
@@ -82,6 +94,12 @@ OpDef hugot_Attention(int) {
   return with_gradient(
       define({3, 4}, attention::infer_fused, attention::fused, attention::batch_fused),
       attention::rule::FusedAttention);
+}
+
+OpDef hugot_RelativeAttention(int) {
+  OpDef op = define({3, 8}, attention::infer_fused, attention::relative, attention::batch_relative);
+  op.prepare = attention::prepare_relative;
+  return op;
 }
 
 }  // namespace ops

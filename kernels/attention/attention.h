@@ -11,6 +11,18 @@ namespace hugot::attention {
 // causal = 1 means right_window_size = 0.
 void fused(KernelContext& ctx);
 
+// hugot.RelativeAttention: hugot.Attention whose bias has terms for what a query and the position
+// of a key, and a key and the position of a query, have to say to each other (disentangled
+// attention):
+//   y = softmax(scale * Q K^T + bias
+//               + query_scale * gather(Q A, a) + key_scale * gather(K B, b)^T) V
+// Inputs: Q, K, V, bias (may be absent), A [heads, head_dim, positions], a int64 [.., queries,
+// keys], B [heads, head_dim, positions], b int64 [.., keys, queries]; A and a or B and b may be
+// absent. gather takes elements of the last axis as GatherElements does.
+void relative(KernelContext& ctx);
+std::shared_ptr<const Prepared> prepare_relative(const Node& node,
+                                                 std::span<const Tensor* const> constants);
+
 // ai.onnx Attention 23 to 25, as its function body in the specification computes it.
 void onnx(KernelContext& ctx);
 

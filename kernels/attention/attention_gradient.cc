@@ -164,6 +164,8 @@ void Attention(G& g) {
 
 void FusedAttention(G& g) {
   const Node& node = g.node();
+  require(!node.has("query_row"), ErrorCode::kUnsupported,
+          "attention of one query has no gradient");
   Settings s;
   s.heads = node.at<int64_t>("num_heads");
   s.kv_heads = node.get<int64_t>("kv_num_heads", s.heads);

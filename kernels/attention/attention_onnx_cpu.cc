@@ -397,8 +397,8 @@ void fused_f64(KernelContext& ctx) {
     require(ctx.input(i).dtype() == DType::kFloat64, ErrorCode::kUnsupported,
             "Q is float64, input ", i, " is ", describe(ctx.input(i)));
   }
-  require(ctx.segments().empty(), ErrorCode::kUnsupported,
-          "Attention over several texts computes in float32 only");
+  require(ctx.segments().empty() && !ctx.node().has("query_row"), ErrorCode::kUnsupported,
+          "Attention over several texts, or of one query, computes in float32 only");
   compute(ctx, problem_of(ctx, true));
 }
 

@@ -39,7 +39,7 @@ TEST_CASE("a packed encoder layer gives each text the bits that it has alone") {
     const bool reads_first = node.op_type == "Gather" && node.has("axis");
     const Batching expected = node.op_type == "Attention" ? Batching::kSegments
                               : node.op_type == "Gemm"    ? Batching::kRows
-                              : reads_first               ? Batching::kLoop
+                              : reads_first               ? Batching::kSegments
                                                           : Batching::kPacked;
     CHECK(static_cast<int>(plan->batching(id)) == static_cast<int>(expected));
   }

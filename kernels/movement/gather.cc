@@ -31,6 +31,12 @@ Batching batch_gather(const BatchQuery& query) {
   if (data.rank() < 0) return Batching::kLoop;
   const int64_t axis = normalize_axis(query.node().get<int64_t>("axis", 0), data.rank());
   if (query.ragged(0)) {
+    // Certain tokens of each text.
+    const Fact& out = query.output_fact(0);
+    if (axis == query.token_axis(0) && !query.ragged(1) && out.fixed_shape() && out.rank() > 0 &&
+        out.shape->front().is(1)) {
+      return Batching::kSegments;
+    }
     const int64_t axes[] = {axis};
     return batch_over_axes(query, axes);
   }

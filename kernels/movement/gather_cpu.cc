@@ -8,7 +8,37 @@
 
 namespace hugot::movement {
 
+namespace {
+
+// Rows of each text from the joined token axis: [.., tokens, ..] -> [texts, ..].
+void gather_from_segments(KernelContext& ctx) {
+  const Tensor& data = ctx.input(0);
+  const int axis = data.shape().axis(ctx.node().get<int64_t>("axis", 0));
+  const auto segments = ctx.segments();
+  require(data.shape().product(0, axis) == 1 && data.shape()[axis] == segments.back(),
+          ErrorCode::kInvalidArgument, "axis ", axis, " of ", describe(data),
+          " is not the token axis");
+  const Indices indices(ctx.input(1));
+  const int64_t count = ctx.input(1).size();
+  const int64_t block = data.shape().product(axis + 1, data.rank());
+  const Shape* planned = ctx.planned_shape(0);
+  require(planned != nullptr, ErrorCode::kInternal, "segments without a planned shape");
+  Tensor& out = ctx.output(0, data.dtype(), *planned);
+  with_element(data.dtype(), [&]<class T>() {
+    T* target = elements<T>(out);
+    for (size_t s = 0; s + 1 < segments.size(); ++s) {
+      for (int64_t i = 0; i < count; ++i, target += block) {
+        const int64_t row = segments[s] + indices.get(i, segments[s + 1] - segments[s]);
+        std::copy_n(elements<T>(data) + row * block, block, target);
+      }
+    }
+  });
+}
+
+}  // namespace
+
 void gather(KernelContext& ctx) {
+  if (!ctx.segments().empty()) return gather_from_segments(ctx);
   const Tensor& data = ctx.input(0);
   const Tensor& index_tensor = ctx.input(1);
   const int axis = data.shape().axis(ctx.node().get<int64_t>("axis", 0));
