@@ -208,6 +208,12 @@ std::optional<Pattern> match_operator(const Graph& graph, const Node& node, Reas
   p.heads_first = node.outputs[0];
   p.causal = node.get<int64_t>("is_causal", 0) != 0;
   if (const ValueId mask = node.input(3); mask != kNoValue) {
+    // A shorter mask hides the keys behind it; it is not repeated.
+    const Fact& fact = graph.fact(mask);
+    if (fact.rank() < 1 || !(fact.shape->back() == Dim::symbol(kLengthSymbol))) {
+      why.fail("its mask does not cover all keys");
+      return std::nullopt;
+    }
     const bool boolean = graph.fact(mask).dtype == DType::kBool;
     const auto band = boolean ? band_of_condition(graph, mask) : std::nullopt;
     if (band) {
