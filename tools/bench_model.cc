@@ -233,7 +233,8 @@ Spread spread_over(const std::vector<Round>& rounds, const Rate& rate) {
 double rounded(double value, double digits) { return std::round(value * digits) / digits; }
 
 nlohmann::ordered_json results_of(const Timings& timings, const PeakMeter& peak, int threads,
-                                  double load_seconds, bool has_flops) {
+                                  double load_seconds, bool has_flops,
+                                  const std::string& precision) {
   const auto median = [&](const auto& rate) { return spread_over(timings.rounds, rate).median; };
   const Round& first = timings.rounds.front();
   nlohmann::ordered_json out;
@@ -255,6 +256,7 @@ nlohmann::ordered_json results_of(const Timings& timings, const PeakMeter& peak,
   out["threads"] = threads;
   out["texts"] = first.texts;
   out["tokens"] = first.tokens;
+  out["precision"] = precision;
   out["rounds"] = timings.rounds.size();
   out["tokens_per_cpu_s"] = rounded(
       median([](const Round& r) { return static_cast<double>(r.tokens) / r.cpu_seconds; }), 10);
@@ -313,8 +315,8 @@ int bench_model(const ModelBenchOptions& options) {
     for (size_t i = 0; i < warm_up; ++i) call(pipeline, corpus, i, i + 1);
   }
   const Timings timings = time_rounds(options, pipeline, corpus, work, threads, peak);
-  auto results = results_of(timings, peak, threads, load_seconds, !work.flops.empty());
-  results["precision"] = options.precision;
+  const auto results =
+      results_of(timings, peak, threads, load_seconds, !work.flops.empty(), options.precision);
   std::string table = table_of(results, timings, options, corpus.tokenized());
   if (options.profile) table += profile(options, pipeline, corpus, session->pool);
   report(options.json, results, table);
