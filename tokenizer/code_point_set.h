@@ -52,9 +52,7 @@ class CodePointSet {
 class CodePointMatcher {
  public:
   explicit CodePointMatcher(const CodePointSet& set);
-  bool contains(char32_t c) const {
-    return bits_[page_of_[c >> 8]][c >> 6 & 3] >> (c & 63) & 1;
-  }
+  bool contains(char32_t c) const { return bits_[page_of_[c >> 8]][c >> 6 & 3] >> (c & 63) & 1; }
 
  private:
   std::array<uint16_t, 0x1100> page_of_{};

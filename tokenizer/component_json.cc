@@ -193,8 +193,8 @@ ModelPtr parse_bpe(const Json& json, Vocabulary vocabulary, std::optional<MergeL
   options.byte_fallback = get_bool_or(json, "byte_fallback", false);
   options.ignore_merges = get_bool_or(json, "ignore_merges", false);
   if (const Json* dropout = find(json, "dropout")) {
-    const bool valid = dropout->is_number() && dropout->get<double>() >= 0 &&
-                       dropout->get<double>() <= 1;
+    const bool valid =
+        dropout->is_number() && dropout->get<double>() >= 0 && dropout->get<double>() <= 1;
     require(valid, ErrorCode::kInvalidData, "field 'dropout' must be a number from 0 to 1");
     // Random merges are for training; only their limit is of use here.
     options.never_merge = dropout->get<double>() == 1;
@@ -326,8 +326,8 @@ ModelPtr parse_model(const Json& json, ModelData data) {
   read_model_data(json, data);
   const auto take_vocabulary = [&](Vocabulary::OldIds old_ids = Vocabulary::OldIds::kDrop) {
     const bool list = old_ids == Vocabulary::OldIds::kKeep;
-    require(data.vocabulary.has_value() && data.scores.has_value() == list,
-            ErrorCode::kInvalidData, "field 'vocab' must be an ", list ? "array" : "object");
+    require(data.vocabulary.has_value() && data.scores.has_value() == list, ErrorCode::kInvalidData,
+            "field 'vocab' must be an ", list ? "array" : "object");
     return Vocabulary(std::move(*data.vocabulary), old_ids);
   };
   std::string type = get_string_or_empty(json, "type");

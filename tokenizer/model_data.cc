@@ -203,7 +203,8 @@ class Scanner {
     for (; pos_ < text_.size(); ++pos_) {
       const char c = text_[pos_];
       const char lower = static_cast<char>(c | 0x20);
-      if (!is_digit(c) && !(lower >= 'a' && lower <= 'z') && c != '+' && c != '-' && c != '.') break;
+      if (!is_digit(c) && !(lower >= 'a' && lower <= 'z') && c != '+' && c != '-' && c != '.')
+        break;
     }
     return pos_ > begin;
   }
@@ -298,8 +299,8 @@ bool scan_vocabulary(Scanner& in, ModelData& data) {
   std::vector<double> scores;
   const bool valid = each_element(in, '[', ']', [&] {
     double score = 0;
-    if (!in.skip('[') || !in.string(token) || !in.skip(',') || !in.number(score) ||
-        !in.skip(']') || scores.size() == std::numeric_limits<int32_t>::max()) {
+    if (!in.skip('[') || !in.string(token) || !in.skip(',') || !in.number(score) || !in.skip(']') ||
+        scores.size() == std::numeric_limits<int32_t>::max()) {
       return false;
     }
     builder.add(token, static_cast<int32_t>(scores.size()));
@@ -376,14 +377,14 @@ ModelData cut_model_data(std::string_view json, std::string& rest) {
   bool valid = validate_utf8(json) == kValidUtf8;
   bool seen = false;
   valid = valid && each_element(in, '{', '}', [&] {
-    std::string_view key;
-    if (!in.string(key)) return false;
-    const bool is_model = key == "model";
-    if (!in.skip(':')) return false;
-    if (!is_model || in.peek() != '{') return in.skip_value();
-    if (std::exchange(seen, true)) return false;
-    return scan_model(in, data, cuts);
-  });
+            std::string_view key;
+            if (!in.string(key)) return false;
+            const bool is_model = key == "model";
+            if (!in.skip(':')) return false;
+            if (!is_model || in.peek() != '{') return in.skip_value();
+            if (std::exchange(seen, true)) return false;
+            return scan_model(in, data, cuts);
+          });
   rest.clear();
   if (!valid) {
     rest = json;
@@ -417,10 +418,9 @@ void read_model_data(const Json& model, ModelData& data) {
               "field 'vocab' must be an object or an array");
       data.scores.emplace();
       for (const Json& entry : *vocabulary) {
-        require(entry.is_array() && entry.size() == 2 && entry[0].is_string() &&
-                    entry[1].is_number(),
-                ErrorCode::kInvalidData, "vocab[", data.scores->size(),
-                "] must be [token, score]");
+        require(
+            entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_number(),
+            ErrorCode::kInvalidData, "vocab[", data.scores->size(), "] must be [token, score]");
         builder.add(entry[0].get_ref<const std::string&>(),
                     static_cast<int32_t>(data.scores->size()));
         data.scores->push_back(entry[1].get<double>());
@@ -439,8 +439,7 @@ void read_model_data(const Json& model, ModelData& data) {
         if (!is_version_line(line)) add_merge_line(line, merges);
         continue;
       }
-      require(merge.is_array() && merge.size() == 2 && merge[0].is_string() &&
-                  merge[1].is_string(),
+      require(merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string(),
               ErrorCode::kInvalidData, "merges[", merges.size(), "] must be two strings");
       merges.add(merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>());
     }

@@ -171,8 +171,8 @@ class PrecompiledNormalizer final : public Normalizer {
   // How the reference describes the replacement; when it has nothing to say it with, sources shift.
   static void add_target(std::string_view source, std::string_view target,
                          std::vector<CharChange>& changes) {
-    const auto difference = static_cast<int32_t>(count_utf8(target)) -
-                            static_cast<int32_t>(count_utf8(source));
+    const auto difference =
+        static_cast<int32_t>(count_utf8(target)) - static_cast<int32_t>(count_utf8(source));
     for (size_t pos = 0; pos < target.size();) changes.push_back({decode_utf8(target, pos), 0});
     if (difference > 0) {
       for (int32_t i = 1; i <= difference; ++i) {

@@ -180,8 +180,8 @@ void SplitPreTokenizer::pre_tokenize(PreTokenizedText& text) const {
 
 std::optional<WordScanner> SplitPreTokenizer::scanner() const {
   // The matches cover the text, so that there is nothing else to keep or to remove.
-  const bool keeps = behavior_ == SplitBehavior::kIsolated ||
-                     (behavior_ == SplitBehavior::kRemoved && invert_);
+  const bool keeps =
+      behavior_ == SplitBehavior::kIsolated || (behavior_ == SplitBehavior::kRemoved && invert_);
   return keeps ? pattern_.scanner() : std::nullopt;
 }
 

@@ -149,10 +149,9 @@ class Regex::Compiler {
 
   uint32_t set_index(const CodePointSet& set) {
     const auto equal = [&](const CodePointSet& other) {
-      return std::equal(set.ranges().begin(), set.ranges().end(), other.ranges().begin(),
-                        other.ranges().end(), [](const auto& a, const auto& b) {
-                          return a.first == b.first && a.last == b.last;
-                        });
+      return std::equal(
+          set.ranges().begin(), set.ranges().end(), other.ranges().begin(), other.ranges().end(),
+          [](const auto& a, const auto& b) { return a.first == b.first && a.last == b.last; });
     };
     const auto found = std::find_if(sets_.begin(), sets_.end(), equal);
     if (found != sets_.end()) return static_cast<uint32_t>(found - sets_.begin());
@@ -304,8 +303,7 @@ class Regex::Compiler {
   }
 
   void emit_look(const RegexNode& node) {
-    const uint32_t begin =
-        add({.op = Op::kLook, .behind = node.behind, .negative = node.negative});
+    const uint32_t begin = add({.op = Op::kLook, .behind = node.behind, .negative = node.negative});
     if (node.behind) {
       const Length length = length_of(*node.children[0]);
       at(begin).min = length.min;

@@ -50,8 +50,8 @@ class Regex::Matcher {
   struct Choice {
     enum class Kind : uint8_t { kBranch, kGiveBack, kTakeMore, kRestore, kRestoreKeep };
     Kind kind;
-    uint32_t pc;  // or a slot
-    size_t pos;   // or its value
+    uint32_t pc;       // or a slot
+    size_t pos;        // or its value
     size_t limit = 0;  // of kGiveBack: the least position; of kTakeMore: characters left
   };
 
@@ -80,8 +80,8 @@ class Regex::Matcher {
       const auto is_restore = [](const Choice& c) {
         return c.kind == Choice::Kind::kRestore || c.kind == Choice::Kind::kRestoreKeep;
       };
-      choices_.erase(std::remove_if(choices_.begin() + static_cast<ptrdiff_t>(base),
-                                    choices_.end(), [&](const Choice& c) { return !is_restore(c); }),
+      choices_.erase(std::remove_if(choices_.begin() + static_cast<ptrdiff_t>(base), choices_.end(),
+                                    [&](const Choice& c) { return !is_restore(c); }),
                      choices_.end());
     }
     return matched;

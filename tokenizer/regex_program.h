@@ -16,18 +16,18 @@ namespace hugot {
 struct RegexInstruction {
   enum class Op : uint8_t {
     kMatch,
-    kText,        // the bytes [a, b) of Program::text
-    kSet,         // a character of sets[a]
-    kSetLoop,     // min to max characters of sets[a]
-    kSplit,       // a, and if that fails b
-    kJump,        // a
-    kSave,        // slots[a] = position
-    kEmptyCheck,  // jump to b if the position is slots[a]: an iteration that matched nothing
-    kLook,        // run the instructions from the next one; if they match as wanted, jump to a
-    kAtomic,      // the same; go on where they matched to
-    kAt,          // whether the position is the end of a look behind
+    kText,           // the bytes [a, b) of Program::text
+    kSet,            // a character of sets[a]
+    kSetLoop,        // min to max characters of sets[a]
+    kSplit,          // a, and if that fails b
+    kJump,           // a
+    kSave,           // slots[a] = position
+    kEmptyCheck,     // jump to b if the position is slots[a]: an iteration that matched nothing
+    kLook,           // run the instructions from the next one; if they match as wanted, jump to a
+    kAtomic,         // the same; go on where they matched to
+    kAt,             // whether the position is the end of a look behind
     kBackReference,  // groups[a, b) of Program::groups
-    kAssert,      // assertion a
+    kAssert,         // assertion a
     kKeep,
     kGrapheme,
   };

@@ -80,8 +80,8 @@ class RegexScanner {
     hugot::fail(ErrorCode::kInvalidData, "regular expression: ", what, " at byte ", pos_);
   }
   [[noreturn]] void fail_unsupported(const char* what) const {
-    hugot::fail(ErrorCode::kUnsupported, "regular expression: ", what,
-                " are not supported (byte ", pos_, ")");
+    hugot::fail(ErrorCode::kUnsupported, "regular expression: ", what, " are not supported (byte ",
+                pos_, ")");
   }
 
   // Counts levels of nesting while it lives.

@@ -327,9 +327,8 @@ class Parser {
   RegexNodePtr make_reference(const std::string& name, Options options) {
     RegexNodePtr node = make(Kind::kBackReference);
     node->ignore_case = options.ignore_case;
-    const bool number = !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
-      return c >= '0' && c <= '9';
-    });
+    const bool number = !name.empty() && std::all_of(name.begin(), name.end(),
+                                                     [](char c) { return c >= '0' && c <= '9'; });
     if (number && name.size() <= 4) {
       if (has_names_) in_.fail("numbered back reference beside named groups");
       node->groups = {static_cast<uint32_t>(std::stoul(name))};

@@ -44,10 +44,10 @@ struct RegexNode {
   uint32_t min = 0, max = 0;
   bool greedy = true;
   bool possessive = false;
-  bool behind = false;          // of kLook
-  bool negative = false;        // of kLook
-  bool ignore_case = false;     // of kBackReference
-  uint32_t index = 0;           // of kCapture
+  bool behind = false;           // of kLook
+  bool negative = false;         // of kLook
+  bool ignore_case = false;      // of kBackReference
+  uint32_t index = 0;            // of kCapture
   std::vector<uint32_t> groups;  // of kBackReference: the last one that matched counts
 };
 

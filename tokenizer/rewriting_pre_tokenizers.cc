@@ -102,10 +102,9 @@ void MetaspacePreTokenizer::pre_tokenize(PreTokenizedText& text) const {
       continue;
     }
     const std::string_view piece = text.text_of(split);
-    const bool prepends =
-        (options_.scheme == PrependScheme::kAlways ||
-         (options_.scheme == PrependScheme::kFirst && split.origin == 0)) &&
-        !piece.starts_with(' ') && !piece.starts_with(replacement);
+    const bool prepends = (options_.scheme == PrependScheme::kAlways ||
+                           (options_.scheme == PrependScheme::kFirst && split.origin == 0)) &&
+                          !piece.starts_with(' ') && !piece.starts_with(replacement);
     uint32_t begin = out.size();
     uint32_t origin = split.origin;
     if (options_.split) origin = out.source(split.range.begin).begin;

@@ -34,8 +34,8 @@ class UnigramModel final : public Model {
         scores_(std::move(scores)),
         options_(options),
         trie_(entries_of(vocabulary_, scores_.size())) {
-    require(!options_.unk_id || (*options_.unk_id >= 0 &&
-                                 static_cast<size_t>(*options_.unk_id) < scores_.size()),
+    require(!options_.unk_id ||
+                (*options_.unk_id >= 0 && static_cast<size_t>(*options_.unk_id) < scores_.size()),
             ErrorCode::kInvalidData, "Unigram: unk_id is not in the vocabulary");
     double least = std::numeric_limits<double>::infinity();
     for (const double score : scores_) least = std::min(least, score);
@@ -91,9 +91,8 @@ class UnigramModel final : public Model {
 
   int32_t id_of(char byte) const { return byte_ids_[static_cast<unsigned char>(byte)]; }
   bool splits_into_bytes(std::string_view text) const {
-    return options_.byte_fallback && std::all_of(text.begin(), text.end(), [this](char byte) {
-             return id_of(byte) >= 0;
-           });
+    return options_.byte_fallback &&
+           std::all_of(text.begin(), text.end(), [this](char byte) { return id_of(byte) >= 0; });
   }
   int32_t unk_id() const {
     require(options_.unk_id.has_value(), ErrorCode::kInvalidData,

@@ -22,8 +22,8 @@ extern const std::string_view kGpt2Pattern;
 // The scanner for a regular expression, recognized by its text.
 std::optional<WordScanner> find_word_scanner(std::string_view expression);
 
-// The end of the match that begins at text[pos]; every position is in one. Linear over a whole text.
-// REQUIRES: pos < text.size(), valid UTF-8.
+// The end of the match that begins at text[pos]; every position is in one. Linear over a whole
+// text. REQUIRES: pos < text.size(), valid UTF-8.
 size_t word_end(WordScanner scanner, std::string_view text, size_t pos);
 
 // Calls emit(begin, end) for all matches.
