@@ -1,9 +1,7 @@
 #include "tokenizer/bpe_model.h"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
-#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -15,12 +13,16 @@
 namespace hugot {
 namespace {
 
-constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
+// What stands for a space in models without a pre-tokenizer that cuts words.
+constexpr std::string_view kWordBegin = "\u2581";
 
-uint64_t next_serial() {
-  static std::atomic<uint64_t> serial{0};
-  return ++serial;
+// Where a word that begins at text[pos] ends: before the next kWordBegin behind other text.
+size_t word_end(std::string_view text, size_t pos) {
+  while (text.substr(pos).starts_with(kWordBegin)) pos += kWordBegin.size();
+  return std::min(text.find(kWordBegin, pos), text.size());
 }
+
+constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
 
 }  // namespace
 
@@ -32,7 +34,9 @@ void MergeList::add(std::string_view left, std::string_view right) {
 }
 
 BpeModel::BpeModel(Vocabulary vocabulary, const MergeList& merges, Options options)
-    : vocabulary_(std::move(vocabulary)), options_(std::move(options)), serial_(next_serial()) {
+    : vocabulary_(std::move(vocabulary)),
+      options_(std::move(options)),
+      serial_(WordCache::next_serial()) {
   require(merges.size() < kNoRank, ErrorCode::kUnsupported, "BPE: too many merges");
   if (options_.unk_token) {
     const int32_t id = vocabulary_.find(*options_.unk_token);
@@ -56,6 +60,8 @@ BpeModel::BpeModel(Vocabulary vocabulary, const MergeList& merges, Options optio
     return id;
   };
   std::string joined;
+  independent_words_ =
+      vocabulary_.find(kWordBegin) >= 0 && prefix.empty() && options_.end_of_word_suffix.empty();
   for (size_t i = 0; i < merges.size(); ++i) {
     std::string_view right = merges.right(i);
     const uint64_t key = pair_key(id_of(merges.left(i), i), id_of(right, i));
@@ -65,6 +71,7 @@ BpeModel::BpeModel(Vocabulary vocabulary, const MergeList& merges, Options optio
             "' is shorter than the prefix of subwords");
     joined = merges.left(i);
     joined += right.substr(prefix.size());
+    if (independent_words_) independent_words_ = word_end(joined, 0) == joined.size();
     uint64_t slot = hash(key) & mask_;
     while (slots_[slot].key != key && slots_[slot].key != kNoKey) slot = (slot + 1) & mask_;
     slots_[slot] = {key, {static_cast<uint32_t>(i), id_of(joined, i)}};
@@ -230,6 +237,16 @@ void BpeModel::merge(std::string_view word, std::vector<Symbol>& symbols) const 
   symbols.size() < kLong ? merger.run_scan() : merger.run_heap();
 }
 
+template <class Use>
+void BpeModel::each_word(std::string_view text, const Use& use) const {
+  if (!independent_words_) return use(text);
+  for (size_t pos = 0; pos < text.size();) {
+    const size_t end = word_end(text, pos);
+    use(text.substr(pos, end - pos));
+    pos = end;
+  }
+}
+
 void BpeModel::tokenize(std::string_view word, std::vector<ModelToken>& out) const {
   int32_t whole = 0;
   if (is_whole(word, whole)) {
@@ -237,28 +254,33 @@ void BpeModel::tokenize(std::string_view word, std::vector<ModelToken>& out) con
     return;
   }
   std::vector<Symbol> symbols;
-  merge(word, symbols);
   uint32_t begin = 0;
-  for (const Symbol& symbol : symbols) {
-    out.push_back({symbol.id, {begin, begin + symbol.length}});
-    begin += symbol.length;
-  }
+  each_word(word, [&](std::string_view part) {
+    symbols.clear();
+    merge(part, symbols);
+    for (const Symbol& symbol : symbols) {
+      out.push_back({symbol.id, {begin, begin + symbol.length}});
+      begin += symbol.length;
+    }
+  });
 }
 
 void BpeModel::tokenize_ids(std::string_view word, std::vector<int32_t>& out) const {
-  WordCache& cache = WordCache::of_thread(serial_);
-  if (cache.find(word, out)) return;
-  const size_t begin = out.size();
   int32_t whole = 0;
   if (is_whole(word, whole)) {
     out.push_back(whole);
-  } else {
+    return;
+  }
+  WordCache& cache = WordCache::of_thread(serial_);
+  each_word(word, [&](std::string_view part) {
+    if (cache.find(part, out)) return;
     static thread_local std::vector<Symbol> symbols;
     symbols.clear();
-    merge(word, symbols);
+    merge(part, symbols);
+    const size_t begin = out.size();
     for (const Symbol& symbol : symbols) out.push_back(symbol.id);
-  }
-  cache.put(word, {out.begin() + static_cast<ptrdiff_t>(begin), out.end()});
+    cache.put(part, {out.begin() + static_cast<ptrdiff_t>(begin), out.end()});
+  });
 }
 
 }  // namespace hugot

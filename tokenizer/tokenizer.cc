@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "tokenizer/bert_id_encoder.h"
+#include "tokenizer/id_encoder.h"
 #include "tokenizer/tokenizer_parts.h"
 #include "tokenizer/utf8.h"
 
@@ -177,6 +178,7 @@ class Tokenizer::Impl {
                std::vector<int32_t>& out) const;
   void add_ids_by_stages(std::string_view text, bool match_special,
                          std::vector<int32_t>& out) const;
+  void add_ids_by_words(std::string_view text, bool match_special, std::vector<int32_t>& out) const;
   Encoding encode_sequence(Words words, bool pre_split, int32_t sequence,
                            const EncodeOptions& options) const;
   void truncate(Encoding& first, Encoding* second, const EncodeOptions& options) const;
@@ -187,6 +189,7 @@ class Tokenizer::Impl {
   AddedTokens added_;
   bool needs_origins_;
   std::optional<BertIdEncoder> bert_;
+  std::optional<IdEncoder> words_;
   // The ids of one text without and with special tokens; kText stands for those of the text.
   static constexpr int32_t kText = -1;
   std::vector<int32_t> layouts_[2];
@@ -202,6 +205,7 @@ Tokenizer::Impl::Impl(TokenizerParts parts)
   if (normalizer && pre_tokenizer && model && !added_.has_normalized()) {
     bert_.emplace(normalizer->options(), *model);
   }
+  words_ = IdEncoder::make(parts_.pre_tokenizer.get(), *parts_.model);
   // Whatever the post-processor is, it shows on a text of one token where it puts which ids.
   for (const bool add_special_tokens : {false, true}) {
     Encoding probe;
@@ -292,9 +296,45 @@ void Tokenizer::Impl::add_ids_by_stages(std::string_view text, bool match_specia
   }
 }
 
+void Tokenizer::Impl::add_ids_by_words(std::string_view text, bool match_special,
+                                       std::vector<int32_t>& out) const {
+  std::vector<AddedTokens::Part> parts;
+  std::vector<AddedTokens::Part> inner;
+  added_.split(text, AddedTokens::Stage::kRaw, match_special, parts);
+  for (const AddedTokens::Part& part : parts) {
+    std::string_view piece = text.substr(part.range.begin, part.range.end - part.range.begin);
+    if (part.id >= 0) {
+      if (!piece.empty()) out.push_back(part.id);
+      continue;
+    }
+    std::optional<NormalizedString> normalized;
+    if (parts_.normalizer && !parts_.normalizer->keeps(piece)) {
+      parts_.normalizer->normalize(normalized.emplace(piece, part.range.begin, false));
+      piece = normalized->text();
+    }
+    if (!added_.has_normalized()) {
+      words_->encode(piece, out);
+      continue;
+    }
+    inner.clear();
+    added_.split(piece, AddedTokens::Stage::kNormalized, match_special, inner);
+    for (const AddedTokens::Part& split : inner) {
+      if (split.range.begin >= split.range.end) continue;
+      if (split.id >= 0) {
+        out.push_back(split.id);
+      } else {
+        words_->encode(piece.substr(split.range.begin, split.range.end - split.range.begin), out);
+      }
+    }
+  }
+}
+
 void Tokenizer::Impl::add_ids(std::string_view text, size_t limit, bool match_special,
                               std::vector<int32_t>& out) const {
-  if (!bert_) return add_ids_by_stages(text, match_special, out);
+  if (!bert_) {
+    return words_ ? add_ids_by_words(text, match_special, out)
+                  : add_ids_by_stages(text, match_special, out);
+  }
   const size_t size_before = out.size();
   std::vector<AddedTokens::Part> parts;
   added_.split(text, AddedTokens::Stage::kRaw, match_special, parts);
