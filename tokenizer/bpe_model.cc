@@ -53,28 +53,34 @@ BpeModel::BpeModel(Vocabulary vocabulary, const MergeList& merges, Options optio
   slots_.resize(std::bit_ceil(std::max<size_t>(merges.size() * 2, 2)));
   mask_ = slots_.size() - 1;
   const std::string_view prefix = options_.continuing_subword_prefix;
-  const auto id_of = [&](std::string_view token, size_t index) {
-    const int32_t id = vocabulary_.find(token);
-    require(id >= 0, ErrorCode::kInvalidData, "merges[", index, "]: '", token,
+  const auto check = [&](int32_t id, size_t index, std::string_view left, std::string_view right) {
+    require(id >= 0, ErrorCode::kInvalidData, "merges[", index, "]: '", left, right,
             "' is not in the vocabulary");
     return id;
   };
-  std::string joined;
   independent_words_ =
       vocabulary_.find(kWordBegin) >= 0 && prefix.empty() && options_.end_of_word_suffix.empty();
   for (size_t i = 0; i < merges.size(); ++i) {
+    const std::string_view left = merges.left(i);
     std::string_view right = merges.right(i);
-    const uint64_t key = pair_key(id_of(merges.left(i), i), id_of(right, i));
+    Vocabulary::Hash hash_of;
+    hash_of.add(left);
+    const uint64_t key = pair_key(check(vocabulary_.find(hash_of, {}, left), i, left, {}),
+                                  check(vocabulary_.find(right), i, right, {}));
     require(right.size() >= prefix.size() &&
                 (prefix.size() == right.size() || !is_utf8_continuation(right[prefix.size()])),
             ErrorCode::kInvalidData, "merges[", i, "]: '", right,
             "' is shorter than the prefix of subwords");
-    joined = merges.left(i);
-    joined += right.substr(prefix.size());
-    if (independent_words_) independent_words_ = word_end(joined, 0) == joined.size();
+    right.remove_prefix(prefix.size());
+    hash_of.add(right);
+    const int32_t joined = check(vocabulary_.find(hash_of, left, right), i, left, right);
+    if (independent_words_ && right.find(kWordBegin) != right.npos) {
+      const std::string text = std::string(left) + std::string(right);
+      independent_words_ = word_end(text, 0) == text.size();
+    }
     uint64_t slot = hash(key) & mask_;
     while (slots_[slot].key != key && slots_[slot].key != kNoKey) slot = (slot + 1) & mask_;
-    slots_[slot] = {key, {static_cast<uint32_t>(i), id_of(joined, i)}};
+    slots_[slot] = {key, {static_cast<uint32_t>(i), joined}};
   }
 }
 

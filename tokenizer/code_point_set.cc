@@ -155,7 +155,8 @@ bool posix_class(const std::string& name, CodePointSet& out) {
 const std::unordered_map<char32_t, std::vector<char32_t>>& fold_classes() {
   static const auto classes = [] {
     std::unordered_map<char32_t, std::vector<char32_t>> out;
-    for (char32_t c = 0; c <= kLast; ++c) {
+    // No script above the first two planes has case.
+    for (char32_t c = 0; c < 0x20000; ++c) {
       const char32_t folded = simple_fold(c);
       if (folded == c) continue;
       std::vector<char32_t>& members = out[folded];
@@ -361,14 +362,23 @@ CodePointSet CodePointSet::word() {
 }
 
 CodePointMatcher::CodePointMatcher(const CodePointSet& set) : bits_(1) {
+  uint16_t full = 0;  // a page that holds everything, when there is one
   for (const Range& range : set.ranges()) {
-    for (char32_t c = range.first; c <= range.last; ++c) {
+    for (char32_t c = range.first; c <= range.last;) {
       uint16_t& page = page_of_[c >> 8];
-      if (page == 0) {
+      const char32_t last = std::min<char32_t>(range.last, c | 0xFF);
+      if (last - c == 0xFF && full != 0) {
+        page = full;
+      } else if (page == 0) {
         page = static_cast<uint16_t>(bits_.size());
         bits_.emplace_back();
       }
-      bits_[page][c >> 6 & 3] |= uint64_t{1} << (c & 63);
+      if (last - c == 0xFF) {
+        full = page;
+        bits_[page].fill(~uint64_t{0});
+        c = last + 1;
+      }
+      for (; c <= last; ++c) bits_[page][c >> 6 & 3] |= uint64_t{1} << (c & 63);
     }
   }
 }
