@@ -403,7 +403,7 @@ const std::vector<LongFold>& long_folds() {
   return folds;
 }
 
-size_t grapheme_end(std::string_view text, size_t pos) {
+size_t grapheme_end(std::string_view text, size_t pos, bool indic) {
   ClusterProperty left = cluster_property(decode_utf8(text, pos));
   bool pictographic = left == kPictographic;  // followed by Extend* so far
   bool odd_regional = left == kRegional;
@@ -421,7 +421,7 @@ size_t grapheme_end(std::string_view text, size_t pos) {
       joins = true;
     } else if (right == kRegional && odd_regional) {
       joins = true;
-    } else if (right == kConsonant && consonant && linked) {
+    } else if (indic && right == kConsonant && consonant && linked) {
       joins = true;
     }
     if (!joins) break;

@@ -168,7 +168,7 @@ class PrecompiledNormalizer final : public Normalizer {
       return true;
     };
     for (size_t begin = 0; begin < text.size();) {
-      const size_t end = grapheme_end(text, begin);
+      const size_t end = grapheme_end(text, begin, true);
       const std::string_view cluster = std::string_view(text).substr(begin, end - begin);
       begin = end;
       if (cluster.size() < kMaxCluster && replace(cluster)) continue;

@@ -10,6 +10,7 @@
 #include "tokenizer/id_encoder.h"
 #include "tokenizer/tokenizer_parts.h"
 #include "tokenizer/utf8.h"
+#include "tokenizer/vocabulary_files.h"
 
 namespace hugot {
 namespace {
@@ -29,7 +30,7 @@ void check_input(std::string_view text) {
 // Byte offsets of a text to code point offsets.
 class CodePointOffsets {
  public:
-  explicit CodePointOffsets(std::string_view text) {
+  explicit CodePointOffsets(std::string_view text) : size_(text.size()) {
     if (ascii_prefix(text) == text.size()) return;
     index_.reserve(text.size());
     uint32_t index = 0;
@@ -41,15 +42,18 @@ class CodePointOffsets {
 
   // What the reference does with ranges inside of characters and at the end of the text.
   Span convert(Span bytes) const {
-    if (bytes.begin >= index_.size()) return bytes;
-    const uint32_t begin = index_[bytes.begin];
-    if (bytes.end < index_.size()) return {begin, index_[bytes.end]};
-    const size_t last = size_t{bytes.end} - 1;
-    return {begin, (last < index_.size() ? index_[last] : begin + 1) + 1};
+    if (bytes.begin >= size_) return bytes;
+    const uint32_t begin = index(bytes.begin);
+    if (bytes.end < size_) return {begin, index(bytes.end)};
+    const uint32_t last = bytes.end - 1;
+    return {begin, (last < size_ ? index(last) : begin + 1) + 1};
   }
 
  private:
-  std::vector<uint32_t> index_;  // empty: the text is ASCII and offsets are the same
+  uint32_t index(uint32_t byte) const { return index_.empty() ? byte : index_[byte]; }
+
+  size_t size_;
+  std::vector<uint32_t> index_;  // empty: the text is ASCII
 };
 
 // Code point offsets of encodings to byte offsets.
@@ -473,7 +477,13 @@ bool Tokenizer::Impl::is_decoded(int64_t id, bool skip_special_tokens) const {
 }
 
 Tokenizer Tokenizer::from_file(const std::filesystem::path& path) {
-  return with_context([&] { return path.string(); }, [&] { return from_json(read_file(path)); });
+  return with_context([&] { return path.string(); },
+                      [&] {
+                        const std::string contents = read_file(path);
+                        auto parts = read_vocabulary_files(path, contents);
+                        if (!parts) return from_json(contents);
+                        return Tokenizer(std::make_unique<const Impl>(std::move(*parts)));
+                      });
 }
 
 Tokenizer Tokenizer::from_json(std::string_view json) {
