@@ -183,7 +183,8 @@ class BpeModel::Merger {
       symbols_[i].previous = i == 0 ? kNone : i - 1;
       symbols_[i].next = i + 1 == symbols_.size() ? kNone : i + 1;
     }
-    for (uint32_t i = 0; i + 1 < symbols_.size(); ++i) push(i);
+    for (uint32_t i = 0; i + 1 < symbols_.size(); ++i) add_pair(i);
+    std::make_heap(heap_.begin(), heap_.end(), later);
     while (!heap_.empty()) {
       std::pop_heap(heap_.begin(), heap_.end(), later);
       const Pair top = heap_.back();
@@ -216,13 +217,17 @@ class BpeModel::Merger {
     return a.rank != b.rank ? a.rank > b.rank : a.position > b.position;
   }
 
-  void push(uint32_t position) {
+  // Adds the pair that begins at `position`, if there is a merge for it; not in order yet.
+  bool add_pair(uint32_t position) {
     const Symbol& symbol = symbols_[position];
-    if (symbol.next == kNone) return;
+    if (symbol.next == kNone) return false;
     const Merge merge = model_.find_merge(symbol.id, symbols_[symbol.next].id);
-    if (merge.rank == kNoRank) return;
+    if (merge.rank == kNoRank) return false;
     heap_.push_back({merge.rank, position, merge.id});
-    std::push_heap(heap_.begin(), heap_.end(), later);
+    return true;
+  }
+  void push(uint32_t position) {
+    if (add_pair(position)) std::push_heap(heap_.begin(), heap_.end(), later);
   }
 
   static std::vector<Merge>& scratch() {
