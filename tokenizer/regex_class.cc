@@ -1,5 +1,6 @@
 #include "tokenizer/regex_class.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -25,6 +26,20 @@ char32_t parse_hex(RegexScanner& in, int most) {
     value = value * 16 + static_cast<char32_t>(hex_digit(in.next()));
   }
   return check(in, value);
+}
+
+// The character whose UTF-8 begins with `lead`; the other bytes follow in the same notation.
+char32_t parse_bytes(RegexScanner& in, char32_t lead) {
+  if (lead < 0x80) return lead;
+  if (lead < 0xC2 || lead > 0xF4) return kLoneByte | lead;
+  std::string bytes(1, static_cast<char>(lead));
+  for (size_t length = utf8_length(bytes[0]); bytes.size() < length;) {
+    if (!in.skip("\\x")) in.fail("too short multibyte character");
+    bytes += static_cast<char>(parse_hex(in, 2));
+  }
+  if (validate_utf8(bytes) != kValidUtf8) in.fail("malformed multibyte character");
+  size_t pos = 0;
+  return decode_utf8(bytes, pos);
 }
 
 CodePointSet parse_property(RegexScanner& in, bool negative) {
@@ -81,7 +96,7 @@ char32_t parse_escaped_character(RegexScanner& in, bool in_class) {
     case 'b':
       return in_class ? char32_t{'\b'} : c;
     case 'x': {
-      if (!in.skip('{')) return parse_hex(in, 2);
+      if (!in.skip('{')) return parse_bytes(in, parse_hex(in, 2));
       const char32_t value = parse_hex(in, 8);
       if (!in.skip('}')) in.fail("malformed \\x{..}");
       return value;
@@ -98,7 +113,7 @@ char32_t parse_escaped_character(RegexScanner& in, bool in_class) {
     for (int i = 0; i < 2 && !in.done() && in.peek() >= '0' && in.peek() <= '7'; ++i) {
       value = value * 8 + (in.next() - '0');
     }
-    return check(in, value);
+    return parse_bytes(in, value & 0xFF);
   }
   return c;
 }
@@ -178,7 +193,7 @@ CodePointSet parse_regex_class(RegexScanner& in, bool ignore_case) {
       set.add(*escape);
       continue;
     }
-    const char32_t from = in.peek() == '\\' ? parse_escaped_character(in, true) : in.next();
+    char32_t from = in.peek() == '\\' ? parse_escaped_character(in, true) : in.next();
     char32_t to = from;
     const size_t dash = in.position();
     if (in.skip('-') && !in.done() && !in.looking_at("]")) {
@@ -188,12 +203,17 @@ CodePointSet parse_regex_class(RegexScanner& in, bool ignore_case) {
       } else {
         in.seek(after);
         to = in.peek() == '\\' ? parse_escaped_character(in, true) : in.next();
+        if ((to & kLoneByte) != 0) {
+          to = std::max<char32_t>(from, 0x7F);
+        } else {
+          from &= ~kLoneByte;
+        }
         if (to < from) in.fail("a range is empty");
       }
     } else {
       in.seek(dash);
     }
-    set.add(from, to);
+    if ((from & kLoneByte) == 0) set.add(from, to);
   }
   finish_operand();
   if (negative) set.invert();

@@ -236,6 +236,7 @@ class Parser {
 
   RegexNodePtr parse_literal(Options options) {
     const char32_t c = in_.peek() == '\\' ? parse_escaped_character(in_, false) : in_.next();
+    if ((c & kLoneByte) != 0) return make_set({});
     if (!options.ignore_case) return make_set({{c, c}});
     literal_ = c;
     CodePointSet set;

@@ -70,6 +70,9 @@ TEST_CASE("regex: classes") {
   CHECK(matches("\\p{^L}+|\\P{Lu}", "A1") == Strings{"1"});
   CHECK(matches("\\w", "\u00B2") == Strings{"\u00B2"});
   CHECK(matches("[\\w]", "\u00B2").empty());
+  CHECK(matches("[\\x00-\\xFF]+", "a\u00E1b") == Strings{"a", "b"});
+  CHECK(matches("[\\377-\\x{200}\\xFF]+|\\xFF", "a\u00E1\u00FF") == Strings{"\u00FF"});
+  CHECK(matches("\\xE4\\xB8\\xAD", "\u4E2D") == Strings{"\u4E2D"});
   CHECK(matches("\\h+", "0xFg") == Strings{"0", "F"});
   CHECK(matches("(?m:.)+", "a\nb") == Strings{"a\nb"});
   CHECK(matches("(?i)stra\u00DFe", "STRASSE stra\u1E9Ee") == Strings{"STRASSE", "stra\u1E9Ee"});

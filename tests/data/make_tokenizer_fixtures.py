@@ -149,6 +149,20 @@ def pre_tokenizer_row(component):
             "cases": cases}
 
 
+def seed(name):
+    """A small tokenizer of the fuzz seeds, with everything that the reference insists on."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fuzz/seeds/tokenizer")
+    with open(os.path.join(path, name + ".json"), encoding="utf-8") as file:
+        description = {"version": "1.0", **json.load(file)}
+    description["added_tokens"] = [
+        added(t["content"], t["id"], **{k: v for k, v in t.items() if k not in ("content", "id")})
+        for t in description.get("added_tokens", [])]
+    normalizers = description["normalizer"].get("normalizers", [])
+    description["normalizer"]["normalizers"] = [
+        n for n in normalizers if n.get("precompiled_charsmap") != ""]
+    return description
+
+
 def rows():
     flags = [(True, True, None, True), (True, True, None, False), (False, False, True, False),
              (True, False, False, True), (False, True, True, True)]
@@ -159,6 +173,9 @@ def rows():
     yield normalizer_row({"type": "Strip", "strip_left": True, "strip_right": True})
     yield normalizer_row({"type": "Replace", "pattern": {"String": "o"}, "content": "00"})
     yield normalizer_row({"type": "Prepend", "prepend": "\u2581"})
+    yield normalizer_row({"type": "ByteLevel"})
+    yield normalizer_row(seed("precompiled")["normalizer"])
+    yield normalizer_row({"type": "Replace", "pattern": {"Regex": "\\s+|(?<=l)l"}, "content": "_"})
 
     for name in ("BertPreTokenizer", "Whitespace", "WhitespaceSplit"):
         yield pre_tokenizer_row({"type": name})
@@ -170,6 +187,19 @@ def rows():
     yield pre_tokenizer_row({"type": "FixedLength", "length": 3})
     yield pre_tokenizer_row({"type": "CharDelimiterSplit", "delimiter": "e"})
 
+    for prefix, regex in itertools.product((True, False), repeat=2):
+        yield pre_tokenizer_row({"type": "ByteLevel", "add_prefix_space": prefix,
+                                 "trim_offsets": True, "use_regex": regex})
+    for scheme, split in itertools.product(("always", "first", "never"), (True, False)):
+        yield pre_tokenizer_row({"type": "Metaspace", "replacement": "\u2581",
+                                 "prepend_scheme": scheme, "split": split})
+    yield pre_tokenizer_row({"type": "UnicodeScripts"})
+    for pattern in (r"\w+|[^\w\s]+", r"\p{Lu}(?i:ell)|\X", r"[\p{L}&&[^aeiou]]{2,}+", r"(.)\1|^.|.$"):
+        yield pre_tokenizer_row({"type": "Split", "pattern": {"Regex": pattern},
+                                 "behavior": "Isolated", "invert": False})
+
+    for name in ("bpe", "unigram", "precompiled"):
+        yield tokenizer_row("tokenizer", name, seed(name))
     yield tokenizer_row("tokenizer", "bert", tokenizer())
     yield tokenizer_row("tokenizer", "word level", tokenizer(model=WORD_LEVEL, decoder=None))
     legacy = {k: v for k, v in WORD_PIECE.items() if k != "type"}
