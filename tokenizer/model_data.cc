@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -52,17 +54,14 @@ class Scanner {
   bool string(std::string_view& out, std::string& buffer) {
     if (!skip('"')) return false;
     const size_t begin = pos_;
-    // Most strings have no escapes.
-    for (; pos_ < text_.size(); ++pos_) {
-      const auto byte = static_cast<unsigned char>(text_[pos_]);
-      if (byte == '"') {
-        out = text_.substr(begin, pos_ - begin);
-        ++pos_;
-        return true;
-      }
-      if (byte == '\\') break;
-      if (byte < 0x20) return false;
+    pos_ = plain_end(begin);
+    if (pos_ == text_.size()) return false;
+    if (text_[pos_] == '"') {
+      out = text_.substr(begin, pos_ - begin);
+      ++pos_;
+      return true;
     }
+    // Most strings have no escapes; this one does, or is malformed.
     buffer.assign(text_, begin, pos_ - begin);
     while (pos_ < text_.size()) {
       const auto byte = static_cast<unsigned char>(text_[pos_]);
@@ -180,6 +179,30 @@ class Scanner {
  private:
   static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
+  // The first quote, backslash or control character at or behind `pos`, by eight bytes at a time.
+  size_t plain_end(size_t pos) const {
+    constexpr uint64_t kOnes = 0x0101010101010101;
+    const auto zeros = [](uint64_t bytes) { return (bytes - kOnes) & ~bytes; };
+    for (; pos + 8 <= text_.size(); pos += 8) {
+      uint64_t bytes;
+      std::memcpy(&bytes, text_.data() + pos, 8);
+      // The lowest mark is exact; borrows may add marks above it only.
+      const uint64_t marks = (zeros(bytes ^ kOnes * '"') | zeros(bytes ^ kOnes * '\\') |
+                              ((bytes - kOnes * 0x20) & ~bytes)) &
+                             (kOnes * 0x80);
+      if (marks == 0) continue;
+      if constexpr (std::endian::native == std::endian::little) {
+        return pos + static_cast<size_t>(std::countr_zero(marks)) / 8;
+      }
+      break;
+    }
+    while (pos < text_.size() && text_[pos] != '"' && text_[pos] != '\\' &&
+           static_cast<unsigned char>(text_[pos]) >= 0x20) {
+      ++pos;
+    }
+    return pos;
+  }
+
   static double power_of_ten(int64_t exponent) {
     static const auto powers = [] {
       std::array<double, 309> out{};
@@ -192,6 +215,7 @@ class Scanner {
   }
 
   void skip_space() {
+    if (pos_ < text_.size() && text_[pos_] > ' ') return;
     while (pos_ < text_.size() && (text_[pos_] == ' ' || text_[pos_] == '\n' ||
                                    text_[pos_] == '\r' || text_[pos_] == '\t')) {
       ++pos_;
