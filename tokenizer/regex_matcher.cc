@@ -112,6 +112,10 @@ class Regex::Matcher {
           ++pc;
           break;
         case Op::kSplit:
+          if (fails_at_once(program_.code[in.a], pos)) {
+            pc = in.b;
+            break;
+          }
           require(choices_.size() < kMaxChoices, ErrorCode::kUnsupported,
                   "a regular expression leaves too much open on a text of ", text_.size(),
                   " bytes");
@@ -164,6 +168,20 @@ class Regex::Matcher {
           break;
       }
       if (!ok && !back_track(pc, pos, base)) return false;
+    }
+  }
+
+  // Whether the next character alone tells that an instruction fails.
+  bool fails_at_once(const RegexInstruction& in, size_t pos) const {
+    switch (in.op) {
+      case Op::kText:
+        return pos == text_.size() || text_[pos] != program_.text[in.a];
+      case Op::kSet:
+        return !in_set(in.a, pos);
+      case Op::kSetLoop:
+        return in.min > 0 && !in_set(in.a, pos);
+      default:
+        return false;
     }
   }
 

@@ -288,15 +288,12 @@ void Tokenizer::Impl::add_tokens(std::string_view text, int32_t word_id,
 void Tokenizer::Impl::add_ids_by_stages(std::string_view text, bool match_special,
                                         std::vector<int32_t>& out) const {
   const PreTokenizedText prepared = prepare(text, needs_origins_, match_special);
-  std::vector<ModelToken> tokens;
   for (const Split& split : prepared.splits) {
     if (split.added_token >= 0) {
       out.push_back(split.added_token);
-      continue;
+    } else {
+      parts_.model->tokenize_ids(prepared.text_of(split), out);
     }
-    tokens.clear();
-    parts_.model->tokenize(prepared.text_of(split), tokens);
-    for (const ModelToken& token : tokens) out.push_back(token.id);
   }
 }
 
