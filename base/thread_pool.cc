@@ -295,14 +295,16 @@ class ThreadPool::Impl {
   std::vector<std::thread> workers_;
 };
 
-ThreadPool::Region::Region(ThreadPool& pool) : pool_(pool), outer_(current_region) {
+ThreadPool::Region::Region(ThreadPool* pool) : pool_(pool), outer_(current_region) {
+  if (pool_ == nullptr) return;
   current_region = this;
-  open_regions.fetch_add(1, std::memory_order_relaxed);
-  pool_.impl_->wake_for_region();
+  if (outer_ == nullptr) open_regions.fetch_add(1, std::memory_order_relaxed);
+  pool_->impl_->wake_for_region();
 }
 
 ThreadPool::Region::~Region() {
-  open_regions.fetch_sub(1, std::memory_order_relaxed);
+  if (pool_ == nullptr) return;
+  if (outer_ == nullptr) open_regions.fetch_sub(1, std::memory_order_relaxed);
   current_region = outer_;
 }
 
@@ -322,7 +324,7 @@ void ThreadPool::parallel_for_workers(int64_t count, int64_t grain, WorkerBody b
     }
     return;
   }
-  impl_->run(count, grain, body, current_region != nullptr && &current_region->pool_ == this);
+  impl_->run(count, grain, body, current_region != nullptr && current_region->pool_ == this);
 }
 
 void ThreadPool::parallel_for(int64_t count, int64_t grain, LoopBody body) {

@@ -23,25 +23,26 @@ int available_processors();
 // progress. Idle workers sleep; see Region for the one exception.
 class ThreadPool {
  public:
-  // Around loops that follow each other within microseconds, in the thread that calls them: a
-  // request for which latency counts. It wakes the workers, and one that has helped with a loop of
-  // a region waits actively for the next, for at most kSpinMicroseconds, because to sleep and be
+  // Stands around loops that follow each other within microseconds, in the thread that calls them:
+  // a request for which latency counts. It wakes the workers, and one that has helped with a loop
+  // of a region waits actively for the next, for at most kSpinMicroseconds, because to sleep and be
   // woken takes longer than such loops do. Nobody waits actively in a pool of more threads than
   // there are processors.
   //
   // Where several regions are open in the process, whichever their pools, they share the
-  // processors: with as many regions as processors each runs in its own thread alone.
+  // processors: with as many regions as processors each runs in its own thread alone. A region
+  // within another is part of it.
   class Region {
    public:
-    explicit Region(ThreadPool& pool);
+    explicit Region(ThreadPool* pool);  // null: nothing happens
     ~Region();
     Region(const Region&) = delete;
     Region& operator=(const Region&) = delete;
 
    private:
-    ThreadPool& pool_;
-    const Region* outer_;
     friend class ThreadPool;
+    ThreadPool* pool_;
+    const Region* outer_;
   };
   static constexpr int kSpinMicroseconds = 50;
 

@@ -50,12 +50,6 @@ int64_t at_length(const Dim& dim, int64_t length) {
   });
 }
 
-Shape shape_at(const Dims& dims, int64_t length) {
-  std::array<int64_t, Shape::kMaxRank> result{};
-  for (size_t i = 0; i < dims.size(); ++i) result[i] = at_length(dims[i], length);
-  return Shape(std::span<const int64_t>(result.data(), dims.size()));
-}
-
 }  // namespace
 
 class RaggedExecutor::Impl {
@@ -91,6 +85,8 @@ class RaggedExecutor::Impl {
   // All instances joined along the token axis or the batch axis.
   Tensor joined(ValueId id) const;
   Shape joined_shape(ValueId id, const Instances& over) const;
+  // The shape of a value for a text of this length.
+  Shape shape_at(ValueId id, int64_t length) const;
 
   std::shared_ptr<const RaggedPlan> plan_;
   Workspace workspace_;
@@ -134,7 +130,7 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
     for (size_t k = 0; k < node_->outputs.size(); ++k) {
       const ValueId id = node_->outputs[k];
       if (id == kNoValue) continue;
-      planned_[k] = shape_at(*impl_.plan_->graph_.fact(id).shape, length);
+      planned_[k] = impl_.shape_at(id, length);
       const int64_t offset = impl_.instances(step_->extent).offset(impl_.info(id).coefficients, i);
       target_[k] =
           impl_.data_[static_cast<size_t>(id)] + static_cast<size_t>(offset) * impl_.width(id);
@@ -182,15 +178,18 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
       return unwanted_[k] = Tensor(dtype, shape);
     }
     const DType planned_dtype = impl_.plan_->graph_.fact(node_->outputs[k]).dtype;
-    require(shape == planned_[k] && dtype == planned_dtype, ErrorCode::kInternal, "output ", i,
-            " is ", dtype_name(dtype), shape.to_string(), ", planned was ",
-            dtype_name(planned_dtype), planned_[k].to_string());
+    if (!(shape == planned_[k]) || dtype != planned_dtype) {
+      fail(ErrorCode::kInternal, "output ", i, " is ", dtype_name(dtype), shape.to_string(),
+           ", planned was ", dtype_name(planned_dtype), planned_[k].to_string());
+    }
     return outputs_[k] = Tensor(dtype, shape, target_[k]);
   }
   void alias(int i, int j, const Shape& shape) override {
     const auto k = static_cast<size_t>(i);
-    require(shape == planned_[k], ErrorCode::kInternal, "view is ", shape.to_string(),
-            ", planned was ", planned_[k].to_string());
+    if (!(shape == planned_[k])) {
+      fail(ErrorCode::kInternal, "view is ", shape.to_string(), ", planned was ",
+           planned_[k].to_string());
+    }
     // Whole packed values share memory already; a single instance is copied only when they do not.
     const Tensor& source = inputs_[static_cast<size_t>(j)];
     if (source.raw() != target_[k] && source.bytes() > 0) {
@@ -370,20 +369,37 @@ void RaggedExecutor::Impl::fill_inputs(std::span<const std::span<const int64_t>>
   }
 }
 
+Shape RaggedExecutor::Impl::shape_at(ValueId id, int64_t length) const {
+  const std::vector<RaggedPlan::KnownDim>& known = info(id).dims;
+  std::array<int64_t, Shape::kMaxRank> result{};
+  for (size_t i = 0; i < known.size(); ++i) {
+    switch (known[i].kind) {
+      case RaggedPlan::KnownDim::kNumber:
+        result[i] = known[i].number;
+        break;
+      case RaggedPlan::KnownDim::kLength:
+        result[i] = length;
+        break;
+      case RaggedPlan::KnownDim::kFormula:
+        result[i] = at_length((*plan_->graph_.fact(id).shape)[i], length);
+        break;
+    }
+  }
+  return Shape(std::span<const int64_t>(result.data(), known.size()));
+}
+
 Tensor RaggedExecutor::Impl::instance(ValueId id, size_t i) const {
   const Fact& fact = plan_->graph_.fact(id);
   const ValueInfo& value = info(id);
   if (value.extent == Extent::kShared) return *plan_->graph_.constant(id);
   const Instances& over = instances(value.extent);
   const auto offset = static_cast<size_t>(over.offset(value.coefficients, i)) * width(id);
-  return Tensor(fact.dtype, shape_at(*fact.shape, over.length(i)),
-                data_[static_cast<size_t>(id)] + offset);
+  return Tensor(fact.dtype, shape_at(id, over.length(i)), data_[static_cast<size_t>(id)] + offset);
 }
 
 Shape RaggedExecutor::Impl::joined_shape(ValueId id, const Instances& over) const {
-  const Dims& dims = *plan_->graph_.fact(id).shape;
-  if (info(id).token_axis >= 0) return shape_at(dims, over.tokens());
-  return shape_at(dims, 0).with(0, static_cast<int64_t>(over.count()));
+  if (info(id).token_axis >= 0) return shape_at(id, over.tokens());
+  return shape_at(id, 0).with(0, static_cast<int64_t>(over.count()));
 }
 
 Tensor RaggedExecutor::Impl::joined(ValueId id) const {
@@ -414,6 +430,7 @@ void RaggedExecutor::Impl::run_step(const Step& step, Context& context) {
 void RaggedExecutor::Impl::run(std::span<const int64_t> lengths,
                                std::span<const std::span<const int64_t>> tokens,
                                const RunOptions& options) {
+  const ThreadPool::Region region(options.pool);
   set_instances(lengths);
   fill_inputs(tokens);
   Context& context = *context_;

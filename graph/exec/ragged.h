@@ -64,9 +64,15 @@ class RaggedPlan {
   friend class RaggedExecutor;
   class Query;
 
+  // A dimension as most are, so that runs need not evaluate the expression.
+  struct KnownDim {
+    enum Kind : uint8_t { kNumber, kLength, kFormula } kind = kFormula;
+    int64_t number = 0;
+  };
   struct ValueInfo {
     Extent extent = Extent::kShared;
     int token_axis = -1;                // leading axis of length S, see BatchQuery
+    std::vector<KnownDim> dims;         // empty for kShared
     std::vector<int64_t> coefficients;  // elements per instance: sum of coefficients[p] * S^p
   };
   struct Step {

@@ -126,6 +126,15 @@ void RaggedPlan::classify() {
             ErrorCode::kUnsupported, "'", value.name, "' has shape ", to_string(*value.fact.shape),
             ", which is no polynomial in the length of a text");
     info.token_axis = leading_token_axis(*value.fact.shape);
+    const Dim length = Dim::symbol(kLengthSymbol);
+    for (const Dim& dim : *value.fact.shape) {
+      KnownDim& known = info.dims.emplace_back();
+      if (const auto number = dim.number()) {
+        known = {KnownDim::kNumber, *number};
+      } else if (dim == length) {
+        known.kind = KnownDim::kLength;
+      }
+    }
   };
 
   for (size_t k = 0; k < g.inputs.size(); ++k) {

@@ -89,8 +89,12 @@ size_t fuse_relative_attention(Graph& graph, PassContext& context);
 // hugot.Linear from MatMul or Gemm by a constant, with bias, activation and residual.
 size_t fuse_linear(Graph& graph, PassContext& context);
 
-// Every hugot.Linear by a constant gets attribute `precision` ("bf16", "int8"). Not among the
-// passes of a mode, because it changes results; for after them.
+// hugot.LinearGroup from several hugot.Linear that do no more than multiply the same value by
+// constants and add a bias: queries, keys and values.
+size_t merge_linear(Graph& graph, PassContext& context);
+
+// Every hugot.Linear and hugot.LinearGroup by constants gets attribute `precision` ("bf16",
+// "int8"). Not among the passes of a mode, because it changes results; for after them.
 size_t lower_precision(Graph& graph, PassContext& context, std::string_view precision);
 
 // Outputs with a row per token give PassContext::wanted_row only, when there is one.

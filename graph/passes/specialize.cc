@@ -138,6 +138,7 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
   settle();
   apply({"keep_row", keep_row});
   if (apply({"prune_rows", prune_rows}) > 0) settle();
+  apply({"merge_linear", merge_linear});
   apply({"detach_known", detach_known});
 }
 

@@ -84,6 +84,39 @@ void infer_linear(InferContext& ctx) {
   out.shape->back() = (*w)[n];
 }
 
+// x, then weight and bias of each product.
+void infer_linear_group(InferContext& ctx) {
+  require(ctx.num_inputs() == 2 * ctx.num_outputs() + 1 && ctx.num_outputs() <= kMaxGroup,
+          ErrorCode::kInvalidArgument, "LinearGroup has ", ctx.num_inputs(), " inputs for ",
+          ctx.num_outputs(), " products");
+  const auto& x = ctx.input(0).shape;
+  const size_t n = ctx.node().get<int64_t>("trans_w", 0) != 0 ? 0 : 1;
+  for (int i = 0; i < ctx.num_outputs(); ++i) {
+    ctx.output(i).dtype = ctx.input(0).dtype;
+    const auto& w = ctx.input(1 + 2 * i).shape;
+    if (!x || !w) continue;
+    require(!x->empty() && w->size() == 2, ErrorCode::kInvalidArgument,
+            "LinearGroup multiplies rows by matrices, got ", to_string(*x), " and ", to_string(*w));
+    require_equal(x->back(), (*w)[1 - n], "the weight does not fit");
+    ctx.output(i).shape = x;
+    ctx.output(i).shape->back() = (*w)[n];
+  }
+}
+
+Batching batch_linear_group(const BatchQuery& query) {
+  const int rank = query.input_fact(0).rank();
+  const int token = query.token_axis(0);
+  if (rank < 0) return Batching::kLoop;
+  for (size_t i = 1; i < query.node().inputs.size(); ++i) {
+    const int input = static_cast<int>(i);
+    if (query.has_input(input) && query.ragged(input)) return Batching::kLoop;
+  }
+  if (token >= 0 && token < rank - 1 && query.output_token_axis(0) == token) {
+    return Batching::kPacked;
+  }
+  return query.row(0) && rank > 1 ? Batching::kRows : Batching::kLoop;
+}
+
 Batching batch_linear(const BatchQuery& query) {
   const int rank = query.input_fact(0).rank();
   if (rank < 0 || query.ragged(1) || (query.has_input(2) && query.ragged(2))) {
@@ -168,6 +201,15 @@ OpDef hugot_Linear(int) {
                                                    matmul::batch_linear),
                                             matmul::prepare_linear),
                        matmul::rule::Linear);
+}
+
+OpDef hugot_LinearGroup(int) {
+  return with_gradient(
+      matmul::with_prepare(
+          define({3, OpDef::kVariadic}, matmul::infer_linear_group, matmul::linear_group,
+                 matmul::batch_linear_group, {1, OpDef::kVariadic}),
+          matmul::prepare_linear_group),
+      matmul::rule::LinearGroup);
 }
 
 }  // namespace ops

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "graph/op.h"
 #include "kernels/cpu/gemm.h"
@@ -47,11 +48,43 @@ class PackedWeight final : public Prepared {
   std::shared_ptr<const cpu::PackedMatrix> matrix_;
 };
 
+// Products of a LinearGroup: all that the pass which makes them puts into one.
+inline constexpr int kMaxGroup = 8;
+
+// The weights of a LinearGroup.
+class PackedWeights final : public Prepared {
+ public:
+  PackedWeights(WeightPrecision precision, std::vector<std::shared_ptr<const PackedWeight>> weights)
+      : precision_(precision), weights_(std::move(weights)) {}
+  size_t bytes() const override {
+    size_t sum = 0;
+    for (const auto& weight : weights_) sum += weight->bytes();
+    return sum;
+  }
+  bool replaces_input(int i) const override { return i % 2 == 1; }
+  const cpu::PackedMatrix& matrix(size_t i) const { return weights_[i]->matrix(); }
+  WeightPrecision precision() const { return precision_; }
+
+ private:
+  WeightPrecision precision_;
+  std::vector<std::shared_ptr<const PackedWeight>> weights_;
+};
+
 // The activation that attribute `activation` of Linear names. Throws kUnsupported for others.
 cpu::Activation activation_of(const Node& node);
 
 // What attribute `precision` of Linear says. Throws kUnsupported for others.
 WeightPrecision precision_of(const Node& node);
+
+// Packs constants[i] when it is a float32 matrix; null otherwise.
+std::shared_ptr<const PackedWeight> pack_weight(
+    std::span<const Tensor* const> constants, size_t i, bool transposed,
+    WeightPrecision precision = WeightPrecision::kFloat32);
+
+// What pack_weight() gave, or null.
+inline const PackedWeight* packed_weight(const KernelContext& ctx) {
+  return static_cast<const PackedWeight*>(ctx.prepared());
+}
 
 // These pack input 1 when it is a constant float32 matrix, and give null otherwise.
 std::shared_ptr<const Prepared> prepare_matmul(const Node& node,
@@ -60,15 +93,19 @@ std::shared_ptr<const Prepared> prepare_gemm(const Node& node,
                                              std::span<const Tensor* const> constants);
 std::shared_ptr<const Prepared> prepare_linear(const Node& node,
                                                std::span<const Tensor* const> constants);
+// The same for the weights of a LinearGroup, which are its inputs 1, 3, 5 and so on.
+std::shared_ptr<const Prepared> prepare_linear_group(const Node& node,
+                                                     std::span<const Tensor* const> constants);
 
 void matmul(KernelContext& ctx);
 void gemm(KernelContext& ctx);
 void linear(KernelContext& ctx);
+void linear_group(KernelContext& ctx);
 void einsum(KernelContext& ctx);
 
 // Gradient rules: matmul_gradient.cc, einsum_gradient.cc.
 namespace rule {
-GradientRule Einsum, Gemm, Linear, MatMul;
+GradientRule Einsum, Gemm, Linear, LinearGroup, MatMul;
 }  // namespace rule
 
 }  // namespace hugot::matmul

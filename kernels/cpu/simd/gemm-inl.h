@@ -371,6 +371,8 @@ void gemm(const GemmArgs* args_pointer) {
           const float* next = args.b + (panel + panels) * args.b_panel_stride + k * kPanelWidth;
           if (panel + panels == end && k_end < args.k) {
             next = args.b + begin * args.b_panel_stride + k_end * kPanelWidth;
+          } else if (panel + panels == args.panel_end && args.next != nullptr) {
+            next = args.next;
           }
           gemm_panels(args, row, row_end, panel, panels, next, {k, k_end, panel_sums});
           panel_sums += (row_end - row) * panels * kPanelWidth;
