@@ -140,7 +140,6 @@ class RaggedEncoder final : public Encoder {
 
     const int64_t threads = pool.size();
     if (texts.size() == 1 || tokens < kMinTokensPerThread * threads) {
-      const ThreadPool::Region region(pool);
       run_micro_batch(texts, order, sink, {.pool = &pool, .stop = stop, .observer = observer});
       return;
     }

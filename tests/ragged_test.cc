@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <random>
 
 #include "graph/exec/flops.h"
 #include "tests/ragged_model.h"
@@ -27,10 +28,10 @@ constexpr int64_t kHidden = 24;
 constexpr int64_t kHeads = 3;
 
 // One encoder layer as exporters write it; `bias` is added to the scores when it is a value.
-ValueId layer(GraphBuilder& b, ValueId x, ValueId bias, uint64_t seed) {
+ValueId layer(GraphBuilder& b, ValueId x, ValueId bias, uint64_t seed, int64_t hidden = kHidden) {
   const auto split = [&](uint64_t s, std::vector<int64_t> perm) {
-    const ValueId shaped = b.op("Reshape", {linear(b, x, kHidden, kHidden, s),
-                                            b.integers({0, -1, kHeads, kHidden / kHeads})});
+    const ValueId shaped = b.op(
+        "Reshape", {linear(b, x, hidden, hidden, s), b.integers({0, -1, kHeads, hidden / kHeads})});
     return b.op("Transpose", {shaped}, {{"perm", std::move(perm)}});
   };
   ValueId scores = b.op("MatMul", {split(seed, {0, 2, 1, 3}), split(seed + 2, {0, 2, 3, 1})});
@@ -40,10 +41,10 @@ ValueId layer(GraphBuilder& b, ValueId x, ValueId bias, uint64_t seed) {
   const ValueId mixed = b.op("MatMul", {probabilities, split(seed + 4, {0, 2, 1, 3})});
   const ValueId joined =
       b.op("Reshape", {b.op("Transpose", {mixed}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}}),
-                       b.integers({0, -1, kHidden})});
-  const ValueId attended = b.op("Add", {linear(b, joined, kHidden, kHidden, seed + 6), x});
-  const ValueId inner = b.op("Relu", {linear(b, attended, kHidden, 40, seed + 8)});
-  return b.op("Add", {linear(b, inner, 40, kHidden, seed + 10), attended});
+                       b.integers({0, -1, hidden})});
+  const ValueId attended = b.op("Add", {linear(b, joined, hidden, hidden, seed + 6), x});
+  const ValueId inner = b.op("Relu", {linear(b, attended, hidden, hidden + 16, seed + 8)});
+  return b.op("Add", {linear(b, inner, hidden + 16, hidden, seed + 10), attended});
 }
 
 }  // namespace
@@ -57,6 +58,47 @@ TEST_CASE("an encoder runs packed, without a loop over texts") {
   CHECK(model.ragged->output_per_token(0));
   CHECK(loops(*model.ragged) == 0);
   check_model(model);
+}
+
+TEST_CASE("queries, keys and values are one node, and bits depend on neither batch nor threads") {
+  constexpr int64_t kWide = 144;  // products large enough that threads share them
+  const auto build = [](GraphBuilder& b, ValueId ids) {
+    const ValueId x = b.op("Gather", {b.weights({kVocabulary, kWide}, 1000), ids});
+    return layer(b, layer(b, x, kNoValue, 1, kWide), kNoValue, 50, kWide);
+  };
+  for (const char* precision : {"fp32", "bf16", "int8"}) {
+    CAPTURE(precision);
+    const Model model = make_model(build, 14, {}, precision);
+    const Graph& graph = model.ragged->graph();
+    int groups = 0;
+    for (NodeId id = 0; id < static_cast<NodeId>(graph.node_count()); ++id) {
+      groups += graph.node(id).op_type == "LinearGroup" && graph.node(id).outputs.size() == 3;
+    }
+    CHECK(groups == 2);
+    CHECK(loops(*model.ragged) == 0);
+
+    std::mt19937_64 random(11);
+    std::vector<std::vector<int64_t>> texts(10);
+    for (auto& text : texts) {
+      text.resize(1 + random() % 40);
+      for (int64_t& id : text) id = static_cast<int64_t>(random() % kVocabulary);
+    }
+    RaggedExecutor executor(model.ragged);
+    std::vector<std::vector<float>> alone;
+    for (const auto& text : texts) alone.push_back(run_ragged(executor, {text}, nullptr));
+    ThreadPool two(2), three(3);
+    ThreadPool* pools[] = {nullptr, &two, &three};
+    for (int round = 0; round < 200; ++round) {
+      std::vector<std::vector<int64_t>> batch;
+      std::vector<float> wanted;
+      for (size_t k = 0, n = 1 + random() % 5; k < n; ++k) {
+        const size_t i = random() % texts.size();
+        batch.push_back(texts[i]);
+        wanted.insert(wanted.end(), alone[i].begin(), alone[i].end());
+      }
+      CHECK(run_ragged(executor, batch, pools[round % 3]) == wanted);
+    }
+  }
 }
 
 TEST_CASE("position embeddings and a bias by distance are computed per length") {

@@ -39,7 +39,7 @@ PACKAGES = {
     "tokenizers": ["tokenizers"],
 }
 MODES = {
-    "onnxruntime": ["order", "sorted", "budget", "processes", "one"],
+    "onnxruntime": ["order", "sorted", "budget", "processes", "one", "callers"],
     "openvino": ["sorted", "budget", "one"],
     "sentence-transformers": ["sorted", "one"],
     "ctranslate2": ["sorted", "budget", "one"],
@@ -50,6 +50,7 @@ MODE_NAMES = {
     "budget": "sorted, 512 padded tokens per batch",
     "processes": "the same in one-thread processes",
     "one": "one text per call",
+    "callers": "one text per call, a caller per thread",
     "all": "one call for all",
     "texts": "one call for all, tokenizing included",
 }
@@ -196,28 +197,31 @@ def make_jobs(corpus, args, engines):
     jobs = []
 
     def ours(name, mode, isa=None):
-        count = min(len(lengths), ONE_BY_ONE_TEXTS) if mode == "one" else len(lengths)
+        single = mode in ("one", "callers")
+        count = min(len(lengths), ONE_BY_ONE_TEXTS) if single else len(lengths)
         rows = prefix.with_suffix(".jsonl" if mode == "texts" else ".ids.jsonl")
         command = [args.hugot, "bench", "--model", args.model, "--input", rows, "--json", "-",
                    "--rounds", 1, "--threads", args.threads, "--limit", count,
                    "--max-length", MAX_LENGTH]
-        jobs.append(Job(name, mode, corpus, command + ["--one-by-one"] * (mode == "one"), count,
-                        isa))
+        command += ["--one-by-one"] * single
+        command += ["--callers", args.threads] * (mode == "callers")
+        jobs.append(Job(name, mode, corpus, command, count, isa))
 
     for engine in engines:
         if engine == "ours":
-            for mode in ("all", "texts", "one"):
+            for mode in ("all", "texts", "one", "callers"):
                 ours("hugot", mode)
             if args.isa == "avx512":
                 for mode in ("all", "one"):
                     ours("hugot with AVX2", mode, "avx2")
             continue
         for mode in MODES.get(engine, []):
-            count = min(len(lengths), ONE_BY_ONE_TEXTS) if mode == "one" else len(lengths)
+            single = mode in ("one", "callers")
+            count = min(len(lengths), ONE_BY_ONE_TEXTS) if single else len(lengths)
             command = [VENV / "bin/python", ROOT / "tools/benchmark_peer.py", engine, mode,
                        "--model", args.model, "--weights", args.weights, "--corpus", prefix,
                        "--threads", args.threads, "--limit", count, "--cache", WORK]
-            if mode != "processes":
+            if mode not in ("processes", "callers"):
                 command += ["--vectors", WORK / f"{corpus}.{engine}.{mode}.f32"]
             jobs.append(Job(engine, mode, corpus, command, count))
     for job in jobs:
@@ -290,7 +294,8 @@ def headline(jobs, rounds):
     for what, key, sign, modes, unit in (
             ("Throughput", "texts_per_s", 1, ("all", "order", "sorted", "budget", "processes"),
              "texts/s"),
-            ("Latency of one text", "p50_ms", -1, ("one",), "ms (median)")):
+            ("Latency of one text", "p50_ms", -1, ("one",), "ms (median)"),
+            ("A caller per thread, one text per call", "texts_per_s", 1, ("callers",), "texts/s")):
         def peer(job, modes=modes):
             return not job.engine.startswith("hugot") and job.mode in modes and (
                 job.engine != "sentence-transformers")
@@ -317,7 +322,7 @@ def table(jobs, rounds):
         def cell(key, digits):
             return median_and_range(job.values(key, rounds), digits)
 
-        one = job.mode == "one"
+        one = job.mode in ("one", "callers")
         share = job.values("fraction_of_peak", rounds)
         vectors = "" if job.difference is None else f"{job.difference:.0e}"
         if job.difference is not None and not job.difference <= TOLERANCE:

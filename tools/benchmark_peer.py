@@ -7,7 +7,8 @@ One line of JSON: speed and, call by call, latency. What is timed goes from ids 
 padding and pooling included; sentence-transformers begins with texts, because that is its interface.
 `--vectors` receives the vectors as raw float32.
 
-Modes: order (batches of 32 in the order of arrival), one (a text per call), sorted (batches of 32, by
+Modes: callers (a text per call, from as many threads as --threads says, on one session that has one
+thread for each call; onnxruntime only), order (batches of 32 in the order of arrival), one (a text per call), sorted (batches of 32, by
 length), budget (by length, at most 512 padded tokens per batch), processes (budget, in as many
 processes of one thread as there are threads).
 """
@@ -16,6 +17,7 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 import time
 
 os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1",
@@ -30,7 +32,7 @@ BUDGET = 512
 
 def batches(ids, mode):
     everything = list(range(len(ids)))
-    if mode == "one":
+    if mode in ("one", "callers"):
         return [[i] for i in everything]
     if mode != "order":
         everything.sort(key=lambda i: -len(ids[i]))
@@ -78,6 +80,33 @@ def measure(ids, mode, run):
         latencies.append(time.perf_counter() - call)
     seconds = time.perf_counter() - start
     return vectors, latencies, (begin, begin + seconds), time.process_time() - cpu
+
+
+def measure_callers(ids, threads, run):
+    """Like measure() for mode callers; returns latencies, the span and CPU time."""
+    texts = iter(range(len(ids)))
+    lock, latencies = threading.Lock(), []
+
+    def caller():
+        while True:
+            with lock:
+                i = next(texts, None)
+            if i is None:
+                return
+            call = time.perf_counter()
+            x, mask = padded(ids, [i])
+            pooled(run(x, mask), mask)
+            latencies.append(time.perf_counter() - call)
+
+    for i in range(min(30, len(ids))):
+        run(*padded(ids, [i]))
+    team = [threading.Thread(target=caller) for _ in range(threads)]
+    cpu, begin = time.process_time(), time.time()
+    for thread in team:
+        thread.start()
+    for thread in team:
+        thread.join()
+    return latencies, (begin, time.time()), time.process_time() - cpu
 
 
 def onnxruntime_runner(args, threads):
@@ -185,7 +214,7 @@ def most_memory():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("engine", choices=[*RUNNERS, "sentence-transformers"])
-    parser.add_argument("mode", choices=["order", "one", "sorted", "budget", "processes"])
+    parser.add_argument("mode", choices=["order", "one", "callers", "sorted", "budget", "processes"])
     for name in ("model", "weights", "corpus", "vectors", "cache"):
         parser.add_argument("--" + name)
     parser.add_argument("--threads", type=int, required=True)
@@ -197,6 +226,12 @@ def main():
     memory = None
     if args.mode == "processes":
         vectors, latencies, span, cpu, load, memory = in_processes(args, ids)
+    elif args.mode == "callers":
+        if args.engine != "onnxruntime":
+            parser.error("mode callers is for onnxruntime")
+        run, vectors = onnxruntime_runner(args, 1), None
+        load = time.perf_counter() - START
+        latencies, span, cpu = measure_callers(ids, args.threads, run)
     elif args.engine == "sentence-transformers":
         vectors, latencies, span, cpu, load = sentence_transformers(args, args.threads)
     else:
@@ -209,7 +244,7 @@ def main():
     result = {"texts_per_s": len(ids) / seconds, "tokens_per_s": tokens / seconds,
               "tokens_per_cpu_s": tokens / cpu, "load_s": load,
               "rss_mb": memory or most_memory()}
-    if args.mode == "one":
+    if args.mode in ("one", "callers"):
         result.update(p50_ms=1e3 * float(np.percentile(latencies, 50)),
                       p99_ms=1e3 * float(np.percentile(latencies, 99)))
     print(json.dumps(result))

@@ -203,6 +203,7 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
   ThreadPool* pool() const override { return options_.pool; }
   std::stop_token stop() const override { return options_.stop; }
   const Prepared* prepared() const override { return step_->prepared.get(); }
+  const Prepared* upcoming() const override { return step_->upcoming; }
   std::span<const int64_t> segments() const override {
     if (step_->batching != Batching::kSegments) return {};
     return impl_.instances(step_->extent).boundaries();

@@ -80,6 +80,7 @@ class RaggedPlan {
     Extent extent = Extent::kText;
     Batching batching = Batching::kLoop;
     std::shared_ptr<const Prepared> prepared;
+    const Prepared* upcoming = nullptr;  // of a later step
   };
 
   // Where an input of the graph gets its contents.

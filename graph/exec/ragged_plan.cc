@@ -166,6 +166,11 @@ void RaggedPlan::classify() {
     }
     steps_.push_back(std::move(step));
   }
+  const Prepared* upcoming = nullptr;
+  for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
+    step->upcoming = upcoming;
+    if (step->prepared != nullptr) upcoming = step->prepared.get();
+  }
   for (const ValueId id : g.outputs) {
     const ValueInfo& info = values_[static_cast<size_t>(id)];
     const Dims& dims = *g.fact(id).shape;

@@ -131,8 +131,27 @@ const GemmProvider& simd_gemm() {
   return provider;
 }
 
+namespace {
+
+// What thread `share` of the pool will read first of a group's matrices.
+const float* first_panel(int64_t m, std::span<const std::shared_ptr<const PackedMatrix>> group,
+                         ThreadPool* pool, int share) {
+  const auto matrix = [&](size_t i) -> const SimdMatrix& { return simd_matrix(group[i].get()); };
+  int64_t panels = 0, n = 0;
+  for (size_t i = 0; i < group.size(); ++i) {
+    panels += matrix(i).panels();
+    n += matrix(i).n();
+  }
+  int64_t panel = first_panel_of_share(m, panels, multiply_adds(m, n, matrix(0).k()), pool, share);
+  size_t i = 0;
+  while (i + 1 < group.size() && panel >= matrix(i).panels()) panel -= matrix(i++).panels();
+  return matrix(i).data() + panel * matrix(i).k() * matrix(i).kernels().gemm_panel_width;
+}
+
+}  // namespace
+
 void simd_gemm_group(int64_t m, const float* a, int64_t lda, std::span<const GemmProduct> products,
-                     ThreadPool* pool) {
+                     ThreadPool* pool, std::span<const std::shared_ptr<const PackedMatrix>> next) {
   int64_t n = 0;
   for (const GemmProduct& product : products) n += simd_matrix(product.b).n();
   if (m <= 0 || n == 0) return;
@@ -159,7 +178,9 @@ void simd_gemm_group(int64_t m, const float* a, int64_t lda, std::span<const Gem
                                .panel_begin = 0,
                                .panel_end = b.panels()};
         GemmArgs part = part_of(args, piece);
-        if (piece.panel_end == b.panels() && i + 1 < products.size()) {
+        if (piece.last_of_share >= 0) {
+          if (!next.empty()) part.next = first_panel(m, next, pool, piece.last_of_share);
+        } else if (piece.panel_end == b.panels() && i + 1 < products.size()) {
           part.next = matrix(i + 1).data();
         }
         b.kernels().gemm(&part);

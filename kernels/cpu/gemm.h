@@ -64,9 +64,12 @@ struct GemmProduct {
 };
 
 // Products of A by matrices that simd_gemm() has packed, with equal k, bitwise as one by one: the
-// threads share the columns of all of them.
+// threads share the columns of all of them. `next` are matrices of simd_gemm() that such a call
+// with as many rows will read next: every thread begins to fetch its part of them when it has read
+// its part of B.
 void simd_gemm_group(int64_t m, const float* a, int64_t lda, std::span<const GemmProduct> products,
-                     ThreadPool* pool);
+                     ThreadPool* pool,
+                     std::span<const std::shared_ptr<const PackedMatrix>> next = {});
 
 // oneDNN, or null in a build without it.
 const GemmProvider* onednn_gemm();

@@ -14,6 +14,8 @@ namespace hugot::cpu {
 struct GemmPiece {
   int64_t row, rows, panel_begin, panel_end;
   int worker;
+  int last_of_share;  // the number of a thread's share of the work which ends with this piece, or
+                      // -1
 };
 
 // Calls body(piece) on the pool for pieces that cover m rows and all panels, in about equal parts;
@@ -25,6 +27,10 @@ void for_gemm_pieces(int64_t m, int64_t panels, double work, ThreadPool* pool,
 // other: body(i, piece), where the piece counts the panels of product i.
 void for_gemm_pieces(int64_t m, size_t products, FunctionRef<int64_t(size_t)> panels, double work,
                      ThreadPool* pool, FunctionRef<void(size_t, const GemmPiece&)> body);
+
+// Where thread `share` begins, if all threads of the pool take part.
+int64_t first_panel_of_share(int64_t m, int64_t panels, double work, const ThreadPool* pool,
+                             int share);
 
 }  // namespace hugot::cpu
 

@@ -30,7 +30,7 @@ struct GemmArgs {
   int64_t ldc;
   Epilogue epilogue;
   int64_t panel_begin, panel_end;
-  const float* next = nullptr;  // panels that will be read after these; null: the panel behind
+  const float* next = nullptr;  // what will be read after these panels; null: the panel behind
 };
 
 // The same for 8-bit operands. Along K they are read in groups of 32 bits, of `int8_group` steps

@@ -34,47 +34,54 @@ WeightPrecision precision_of(const Node& node) {
   fail(ErrorCode::kUnsupported, "precision ", name, " of Linear is not supported");
 }
 
-std::shared_ptr<const PackedWeight> pack_weight(std::span<const Tensor* const> constants, size_t i,
-                                                bool transposed, WeightPrecision precision) {
-  const Tensor* b = i < constants.size() ? constants[i] : nullptr;
-  if (b == nullptr || b->dtype() != DType::kFloat32 || b->rank() < 2 || b->size() == 0) return {};
-  const int64_t rows = b->shape()[b->rank() - 2], cols = b->shape().back();
-  if (rows * cols != b->size()) return {};
-  const float* data = b->data<float>();
-  const int64_t k = transposed ? cols : rows, n = transposed ? rows : cols;
-  if (precision == WeightPrecision::kInt8 && k <= cpu::kInt8MaxDepth) {
-    return std::make_shared<PackedWeight>(
-        precision, std::make_shared<cpu::Int8Matrix>(data, k, n, cols, transposed));
-  }
-  if (precision == WeightPrecision::kBFloat16) {
-    return std::make_shared<PackedWeight>(
-        precision, std::make_shared<cpu::Bf16Matrix>(data, k, n, cols, transposed));
-  }
-  return std::make_shared<PackedWeight>(WeightPrecision::kFloat32,
-                                        cpu::simd_gemm().pack(data, k, n, cols, transposed));
-}
-
 namespace {
+
+std::shared_ptr<const cpu::PackedMatrix> pack_matrix(const Tensor& b, bool transposed,
+                                                     WeightPrecision precision) {
+  const int64_t rows = b.shape()[b.rank() - 2], cols = b.shape().back();
+  const float* data = b.data<float>();
+  const int64_t k = transposed ? cols : rows, n = transposed ? rows : cols;
+  switch (precision) {
+    case WeightPrecision::kFloat32:
+      break;
+    case WeightPrecision::kBFloat16:
+      return std::make_shared<cpu::Bf16Matrix>(data, k, n, cols, transposed);
+    case WeightPrecision::kInt8:
+      return std::make_shared<cpu::Int8Matrix>(data, k, n, cols, transposed);
+  }
+  return cpu::simd_gemm().pack(data, k, n, cols, transposed);
+}
 
 bool transposed_weight(const Node& node) { return node.get<int64_t>("trans_w", 0) != 0; }
 
 }  // namespace
 
+std::shared_ptr<const PackedWeights> pack_weights(std::span<const Tensor* const> constants,
+                                                  size_t count, bool transposed,
+                                                  WeightPrecision precision) {
+  PackedWeights::Matrices matrices;
+  for (size_t i = 1; i < 2 * count; i += 2) {
+    const Tensor* b = i < constants.size() ? constants[i] : nullptr;
+    if (b == nullptr || b->dtype() != DType::kFloat32 || b->rank() < 2 || b->size() == 0) return {};
+    const int64_t rows = b->shape()[b->rank() - 2], cols = b->shape().back();
+    if (rows * cols != b->size()) return {};
+    // The matrices of a group have the same k.
+    if (precision == WeightPrecision::kInt8 && (transposed ? cols : rows) > cpu::kInt8MaxDepth) {
+      precision = WeightPrecision::kFloat32;
+    }
+    matrices.push_back(pack_matrix(*b, transposed, precision));
+  }
+  return std::make_shared<PackedWeights>(precision, std::move(matrices));
+}
+
 std::shared_ptr<const Prepared> prepare_linear(const Node& node,
                                                std::span<const Tensor* const> constants) {
-  return pack_weight(constants, 1, transposed_weight(node), precision_of(node));
+  return pack_weights(constants, 1, transposed_weight(node), precision_of(node));
 }
 
 std::shared_ptr<const Prepared> prepare_linear_group(const Node& node,
                                                      std::span<const Tensor* const> constants) {
-  WeightPrecision precision = precision_of(node);
-  std::vector<std::shared_ptr<const PackedWeight>> weights;
-  for (size_t i = 1; i < constants.size(); i += 2) {
-    weights.push_back(pack_weight(constants, i, transposed_weight(node), precision));
-    if (weights.back() == nullptr) return {};
-    precision = weights.back()->precision();
-  }
-  return std::make_shared<PackedWeights>(precision, std::move(weights));
+  return pack_weights(constants, constants.size() / 2, transposed_weight(node), precision_of(node));
 }
 
 namespace {
@@ -148,8 +155,12 @@ void multiply_packed(KernelContext& ctx, WeightPrecision precision, int64_t m,
   const float* x = ctx.input(0).data<float>();
   const int64_t k = products[0].b->k();
   switch (precision) {
-    case WeightPrecision::kFloat32:
-      return cpu::simd_gemm_group(m, x, k, products, ctx.pool());
+    case WeightPrecision::kFloat32: {
+      const auto* upcoming = dynamic_cast<const PackedWeights*>(ctx.upcoming());
+      std::span<const std::shared_ptr<const cpu::PackedMatrix>> next;
+      if (upcoming != nullptr && upcoming->precision() == precision) next = upcoming->matrices();
+      return cpu::simd_gemm_group(m, x, k, products, ctx.pool(), next);
+    }
     case WeightPrecision::kBFloat16:
       return cpu::gemm_bf16(m, x, k, products, ctx.pool());
     case WeightPrecision::kInt8: {
@@ -194,11 +205,11 @@ void linear(KernelContext& ctx) {
   }
   // A weight that is no constant is packed for this run only.
   std::shared_ptr<const Prepared> own;
-  const PackedWeight* weight = packed_weight(ctx);
+  const PackedWeights* weight = packed_weights(ctx);
   if (weight == nullptr && precision_of(ctx.node()) != WeightPrecision::kFloat32) {
     const Tensor* const inputs[] = {nullptr, layer.w};
     own = prepare_linear(ctx.node(), inputs);
-    weight = static_cast<const PackedWeight*>(own.get());
+    weight = static_cast<const PackedWeights*>(own.get());
   }
   if (weight == nullptr) return multiply_unpacked(ctx, layer, y.data<float>(), epilogue);
   const cpu::GemmProduct product = {&weight->matrix(), y.data<float>(), layer.product.n, epilogue};
@@ -210,7 +221,7 @@ void linear_group(KernelContext& ctx) {
   require(ctx.num_inputs() == 2 * count + 1 && count <= kMaxGroup, ErrorCode::kInvalidArgument,
           "LinearGroup has ", ctx.num_inputs(), " inputs for ", count, " products");
   std::shared_ptr<const Prepared> own;
-  const auto* weights = static_cast<const PackedWeights*>(ctx.prepared());
+  const PackedWeights* weights = packed_weights(ctx);
   if (weights == nullptr && precision_of(ctx.node()) != WeightPrecision::kFloat32) {
     std::array<const Tensor*, 2 * kMaxGroup + 1> inputs{};
     for (int i = 0; i < count; ++i) inputs[static_cast<size_t>(2 * i + 1)] = &ctx.input(2 * i + 1);

@@ -33,41 +33,32 @@ BatchedProduct plan_product(const Shape& a, const Shape& b);
 // `precision`.
 enum class WeightPrecision { kFloat32, kBFloat16, kInt8 };
 
-// A constant right-hand side, packed once per model for all threads.
-class PackedWeight final : public Prepared {
- public:
-  PackedWeight(WeightPrecision precision, std::shared_ptr<const cpu::PackedMatrix> matrix)
-      : precision_(precision), matrix_(std::move(matrix)) {}
-  size_t bytes() const override { return static_cast<size_t>(matrix_->bytes()); }
-  bool replaces_input(int i) const override { return i == 1; }
-  const cpu::PackedMatrix& matrix() const { return *matrix_; }
-  WeightPrecision precision() const { return precision_; }
-
- private:
-  WeightPrecision precision_;
-  std::shared_ptr<const cpu::PackedMatrix> matrix_;
-};
-
 // Products of a LinearGroup: all that the pass which makes them puts into one.
 inline constexpr int kMaxGroup = 8;
 
-// The weights of a LinearGroup.
+// Constant right-hand sides, packed once per model for all threads: inputs 1, 3, 5 and so on of the
+// node.
 class PackedWeights final : public Prepared {
  public:
-  PackedWeights(WeightPrecision precision, std::vector<std::shared_ptr<const PackedWeight>> weights)
-      : precision_(precision), weights_(std::move(weights)) {}
+  using Matrices = std::vector<std::shared_ptr<const cpu::PackedMatrix>>;
+
+  PackedWeights(WeightPrecision precision, Matrices matrices)
+      : precision_(precision), matrices_(std::move(matrices)) {}
   size_t bytes() const override {
     size_t sum = 0;
-    for (const auto& weight : weights_) sum += weight->bytes();
+    for (const auto& matrix : matrices_) sum += static_cast<size_t>(matrix->bytes());
     return sum;
   }
-  bool replaces_input(int i) const override { return i % 2 == 1; }
-  const cpu::PackedMatrix& matrix(size_t i) const { return weights_[i]->matrix(); }
+  bool replaces_input(int i) const override {
+    return i % 2 == 1 && static_cast<size_t>(i / 2) < matrices_.size();
+  }
+  const cpu::PackedMatrix& matrix(size_t i = 0) const { return *matrices_[i]; }
+  const Matrices& matrices() const { return matrices_; }
   WeightPrecision precision() const { return precision_; }
 
  private:
   WeightPrecision precision_;
-  std::vector<std::shared_ptr<const PackedWeight>> weights_;
+  Matrices matrices_;
 };
 
 // The activation that attribute `activation` of Linear names. Throws kUnsupported for others.
@@ -76,14 +67,15 @@ cpu::Activation activation_of(const Node& node);
 // What attribute `precision` of Linear says. Throws kUnsupported for others.
 WeightPrecision precision_of(const Node& node);
 
-// Packs constants[i] when it is a float32 matrix; null otherwise.
-std::shared_ptr<const PackedWeight> pack_weight(
-    std::span<const Tensor* const> constants, size_t i, bool transposed,
+// Packs constants[1], [3] and so on, `count` of them, when they are float32 matrices; null
+// otherwise.
+std::shared_ptr<const PackedWeights> pack_weights(
+    std::span<const Tensor* const> constants, size_t count, bool transposed,
     WeightPrecision precision = WeightPrecision::kFloat32);
 
-// What pack_weight() gave, or null.
-inline const PackedWeight* packed_weight(const KernelContext& ctx) {
-  return static_cast<const PackedWeight*>(ctx.prepared());
+// What pack_weights() gave, or null.
+inline const PackedWeights* packed_weights(const KernelContext& ctx) {
+  return static_cast<const PackedWeights*>(ctx.prepared());
 }
 
 // These pack input 1 when it is a constant float32 matrix, and give null otherwise.

@@ -16,7 +16,7 @@ using MatrixTypes = JoinTypes<FloatTypes, Types<int32_t, int64_t, uint32_t, uint
 
 std::shared_ptr<const Prepared> prepare_matmul(const Node& /*node*/,
                                                std::span<const Tensor* const> constants) {
-  return pack_weight(constants, 1, false);
+  return pack_weights(constants, 1, false);
 }
 
 void matmul(KernelContext& ctx) {
@@ -28,7 +28,7 @@ void matmul(KernelContext& ctx) {
   const Product& p = batched.product;
   Tensor& c = ctx.output(0, a.dtype(), batched.shape);
   if (c.size() == 0) return;
-  if (const PackedWeight* weight = packed_weight(ctx)) {
+  if (const PackedWeights* weight = packed_weights(ctx)) {
     cpu::simd_gemm().run(p.m, a.data<float>(), p.k, weight->matrix(), c.data<float>(), p.n, {},
                          ctx.pool());
     return;
@@ -43,7 +43,7 @@ void matmul(KernelContext& ctx) {
 
 std::shared_ptr<const Prepared> prepare_gemm(const Node& node,
                                              std::span<const Tensor* const> constants) {
-  return pack_weight(constants, 1, node.get<int64_t>("transB", 0) != 0);
+  return pack_weights(constants, 1, node.get<int64_t>("transB", 0) != 0);
 }
 
 namespace {
@@ -128,7 +128,7 @@ void gemm(KernelContext& ctx) {
                       addend.row_stride == 0 && addend.tensor->size() == p.n;
     cpu::Epilogue epilogue;
     if (bias) epilogue.bias = addend.tensor->data<float>();
-    if (const PackedWeight* weight = packed_weight(ctx)) {
+    if (const PackedWeights* weight = packed_weights(ctx)) {
       cpu::simd_gemm().run(p.m, a.data<float>(), p.k, weight->matrix(), y.data<float>(), p.n,
                            epilogue, ctx.pool());
     } else {
