@@ -37,19 +37,18 @@ WeightPrecision precision_of(const Node& node) {
 namespace {
 
 std::shared_ptr<const cpu::PackedMatrix> pack_matrix(const Tensor& b, bool transposed,
-                                                     WeightPrecision precision) {
+                                                     WeightPrecision precision, BlockStore& store) {
   const int64_t rows = b.shape()[b.rank() - 2], cols = b.shape().back();
-  const float* data = b.data<float>();
   const int64_t k = transposed ? cols : rows, n = transposed ? rows : cols;
   switch (precision) {
     case WeightPrecision::kFloat32:
       break;
     case WeightPrecision::kBFloat16:
-      return std::make_shared<cpu::Bf16Matrix>(data, k, n, cols, transposed);
+      return std::make_shared<cpu::Bf16Matrix>(b, k, n, cols, transposed, store);
     case WeightPrecision::kInt8:
-      return std::make_shared<cpu::Int8Matrix>(data, k, n, cols, transposed);
+      return std::make_shared<cpu::Int8Matrix>(b, k, n, cols, transposed, store);
   }
-  return cpu::simd_gemm().pack(data, k, n, cols, transposed);
+  return cpu::simd_gemm().pack(b, k, n, cols, transposed, store);
 }
 
 bool transposed_weight(const Node& node) { return node.get<int64_t>("trans_w", 0) != 0; }
@@ -57,7 +56,7 @@ bool transposed_weight(const Node& node) { return node.get<int64_t>("trans_w", 0
 }  // namespace
 
 std::shared_ptr<const PackedWeights> pack_weights(std::span<const Tensor* const> constants,
-                                                  size_t count, bool transposed,
+                                                  size_t count, bool transposed, BlockStore& store,
                                                   WeightPrecision precision) {
   PackedWeights::Matrices matrices;
   for (size_t i = 1; i < 2 * count; i += 2) {
@@ -69,19 +68,22 @@ std::shared_ptr<const PackedWeights> pack_weights(std::span<const Tensor* const>
     if (precision == WeightPrecision::kInt8 && (transposed ? cols : rows) > cpu::kInt8MaxDepth) {
       precision = WeightPrecision::kFloat32;
     }
-    matrices.push_back(pack_matrix(*b, transposed, precision));
+    matrices.push_back(pack_matrix(*b, transposed, precision, store));
   }
   return std::make_shared<PackedWeights>(precision, std::move(matrices));
 }
 
 std::shared_ptr<const Prepared> prepare_linear(const Node& node,
-                                               std::span<const Tensor* const> constants) {
-  return pack_weights(constants, 1, transposed_weight(node), precision_of(node));
+                                               std::span<const Tensor* const> constants,
+                                               BlockStore& store) {
+  return pack_weights(constants, 1, transposed_weight(node), store, precision_of(node));
 }
 
 std::shared_ptr<const Prepared> prepare_linear_group(const Node& node,
-                                                     std::span<const Tensor* const> constants) {
-  return pack_weights(constants, constants.size() / 2, transposed_weight(node), precision_of(node));
+                                                     std::span<const Tensor* const> constants,
+                                                     BlockStore& store) {
+  return pack_weights(constants, constants.size() / 2, transposed_weight(node), store,
+                      precision_of(node));
 }
 
 namespace {
@@ -208,7 +210,7 @@ void linear(KernelContext& ctx) {
   const PackedWeights* weight = packed_weights(ctx);
   if (weight == nullptr && precision_of(ctx.node()) != WeightPrecision::kFloat32) {
     const Tensor* const inputs[] = {nullptr, layer.w};
-    own = prepare_linear(ctx.node(), inputs);
+    own = prepare_linear(ctx.node(), inputs, fresh_blocks());
     weight = static_cast<const PackedWeights*>(own.get());
   }
   if (weight == nullptr) return multiply_unpacked(ctx, layer, y.data<float>(), epilogue);
@@ -225,8 +227,8 @@ void linear_group(KernelContext& ctx) {
   if (weights == nullptr && precision_of(ctx.node()) != WeightPrecision::kFloat32) {
     std::array<const Tensor*, 2 * kMaxGroup + 1> inputs{};
     for (int i = 0; i < count; ++i) inputs[static_cast<size_t>(2 * i + 1)] = &ctx.input(2 * i + 1);
-    own = prepare_linear_group(ctx.node(),
-                               std::span(inputs).first(static_cast<size_t>(2 * count + 1)));
+    own = prepare_linear_group(
+        ctx.node(), std::span(inputs).first(static_cast<size_t>(2 * count + 1)), fresh_blocks());
     weights = static_cast<const PackedWeights*>(own.get());
   }
   std::array<cpu::GemmProduct, kMaxGroup> products{};

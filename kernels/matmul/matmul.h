@@ -70,7 +70,7 @@ WeightPrecision precision_of(const Node& node);
 // Packs constants[1], [3] and so on, `count` of them, when they are float32 matrices; null
 // otherwise.
 std::shared_ptr<const PackedWeights> pack_weights(
-    std::span<const Tensor* const> constants, size_t count, bool transposed,
+    std::span<const Tensor* const> constants, size_t count, bool transposed, BlockStore& store,
     WeightPrecision precision = WeightPrecision::kFloat32);
 
 // What pack_weights() gave, or null.
@@ -80,14 +80,18 @@ inline const PackedWeights* packed_weights(const KernelContext& ctx) {
 
 // These pack input 1 when it is a constant float32 matrix, and give null otherwise.
 std::shared_ptr<const Prepared> prepare_matmul(const Node& node,
-                                               std::span<const Tensor* const> constants);
+                                               std::span<const Tensor* const> constants,
+                                               BlockStore& store);
 std::shared_ptr<const Prepared> prepare_gemm(const Node& node,
-                                             std::span<const Tensor* const> constants);
+                                             std::span<const Tensor* const> constants,
+                                             BlockStore& store);
 std::shared_ptr<const Prepared> prepare_linear(const Node& node,
-                                               std::span<const Tensor* const> constants);
+                                               std::span<const Tensor* const> constants,
+                                               BlockStore& store);
 // The same for the weights of a LinearGroup, which are its inputs 1, 3, 5 and so on.
 std::shared_ptr<const Prepared> prepare_linear_group(const Node& node,
-                                                     std::span<const Tensor* const> constants);
+                                                     std::span<const Tensor* const> constants,
+                                                     BlockStore& store);
 
 void matmul(KernelContext& ctx);
 void gemm(KernelContext& ctx);

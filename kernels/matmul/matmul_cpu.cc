@@ -15,8 +15,9 @@ using MatrixTypes = JoinTypes<FloatTypes, Types<int32_t, int64_t, uint32_t, uint
 }  // namespace
 
 std::shared_ptr<const Prepared> prepare_matmul(const Node& /*node*/,
-                                               std::span<const Tensor* const> constants) {
-  return pack_weights(constants, 1, false);
+                                               std::span<const Tensor* const> constants,
+                                               BlockStore& store) {
+  return pack_weights(constants, 1, false, store);
 }
 
 void matmul(KernelContext& ctx) {
@@ -42,8 +43,9 @@ void matmul(KernelContext& ctx) {
 }
 
 std::shared_ptr<const Prepared> prepare_gemm(const Node& node,
-                                             std::span<const Tensor* const> constants) {
-  return pack_weights(constants, 1, node.get<int64_t>("transB", 0) != 0);
+                                             std::span<const Tensor* const> constants,
+                                             BlockStore& store) {
+  return pack_weights(constants, 1, node.get<int64_t>("transB", 0) != 0, store);
 }
 
 namespace {
