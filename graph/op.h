@@ -153,8 +153,8 @@ class KernelContext {
   virtual const Tensor& host_input(int i) { return input(i); }
   // What OpDef::prepare returned, or null.
   virtual const Prepared* prepared() const = 0;
-  // What OpDef::prepare returned for the next node that has it, or null: a kernel may begin to fetch
-  // its memory.
+  // What OpDef::prepare returned for the next node that has it, or null: a kernel may begin to
+  // fetch its memory.
   virtual const Prepared* upcoming() const { return nullptr; }
   // Boundaries of the instances on the joined token axis (n + 1 ascending numbers from 0), when the
   // node runs as Batching::kSegments; empty otherwise.
