@@ -63,6 +63,24 @@ struct GemmBf16Args {
   int64_t panel_begin, panel_end;
 };
 
+// Filters in a tile of a convolution.
+inline constexpr int64_t kConvRows = 6;
+
+// A convolution of one image. Outputs stand in rows of `width`, whose beginnings are `pitch` places
+// apart; what lies between is computed in vain and not stored. The result for a filter and place is
+// bias + sum over steps s of w[s] * rows[s][place].
+struct ConvArgs {
+  int64_t filters, steps;  // steps: channels times kernel elements
+  const float* w;     // tiles of kConvRows filters, the last with what is left: [steps, filters]
+  const float* bias;  // [filters] or null
+  const float* const* rows;  // [steps]; readable for places up to place_end rounded up to a vector
+  int64_t width, pitch;
+  float* y;          // [filters, places without those between rows]
+  int64_t y_stride;  // floats from one filter to the next
+  int64_t place_begin, place_end;
+  int64_t filter_begin, filter_end;  // whole tiles
+};
+
 // Attention of one sequence; see attention.h, which documents the fields.
 struct AttentionArgs {
   int64_t query_length = 0, key_length = 0;
@@ -157,6 +175,13 @@ struct VectorKernels {
 
   // Callers use gemm_bf16.h.
   void (*gemm_bf16)(const GemmBf16Args* args);
+
+  // Convolution building blocks; see ConvArgs. `conv_block`: places that a tile takes; a range
+  // that begins at a multiple of it wastes nothing.
+  int64_t conv_block;
+  void (*conv)(const ConvArgs* args);
+  // y[i] = x[i * step] for i < n; reads nothing but x[0, (n - 1) * step].
+  void (*take_every)(const float* x, int64_t step, float* y, int64_t n);
 
   // Attention building blocks; callers use attention.h.
   int64_t (*attention_scratch)(const AttentionArgs* args);
