@@ -10,8 +10,12 @@ namespace {
 
 // Readable floats behind the last place: more than a vector of any instruction set has.
 constexpr int64_t kSlack = 16;
-// What the filters of a tile pass over at a time, so that it stays in the second cache level.
-constexpr int64_t kCacheFloats = 96 * 1024;
+// What the filters pass over before the next steps' turn comes: so much that it stays in the first
+// cache level and its pages in the processor's table.
+constexpr int64_t kNearFloats = 6 * 1024;
+constexpr int64_t kNearPages = 48;
+constexpr int64_t kLeastDepth = 96;
+constexpr int64_t kTogether = 16;
 
 int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
@@ -97,6 +101,7 @@ void Direct::add_taps() {
 }
 
 void Direct::lay_out(const float* channel, float* to) const {
+  const auto pad = cpu::active_kernels().pad_rows;
   // Elements [first, last) of [0, count) that lie in the image; element e is e * stride - shift.
   const auto inside = [](const Axis& a, int64_t shift, int64_t count) {
     const int64_t first = shift <= 0 ? 0 : (shift + a.stride - 1) / a.stride;
@@ -104,23 +109,27 @@ void Direct::lay_out(const float* channel, float* to) const {
     const int64_t last = reach <= 0 ? 0 : (reach + a.stride - 1) / a.stride;
     return std::pair(std::min(first, count), std::clamp(last, std::min(first, count), count));
   };
-  const auto take = cpu::active_kernels().take_every;
-  for (int64_t phase = 0; phase < phases(); ++phase) {
+  for (int64_t phase = 0; phase < phases(); ++phase, to += height_ * pitch_) {
     const int64_t across = std::ssize(column_phases_);
     const int64_t up = rows_.before - row_phases_[static_cast<size_t>(phase / across)];
     const int64_t left = columns_.before - column_phases_[static_cast<size_t>(phase % across)];
-    const auto [row_first, row_last] = inside(rows_, up, height_);
+    auto [row_first, row_last] = inside(rows_, up, height_);
     const auto [first, last] = inside(columns_, left, pitch_);
-    for (int64_t row = 0; row < height_; ++row, to += pitch_) {
-      if (row < row_first || row >= row_last || first == last) {
-        std::fill_n(to, pitch_, 0.0f);
-        continue;
-      }
-      for (int64_t i = 0; i < first; ++i) to[i] = 0;
-      const float* from = channel + (row * rows_.stride - up) * columns_.in;
-      take(from + first * columns_.stride - left, columns_.stride, to + first, last - first);
-      for (int64_t i = last; i < pitch_; ++i) to[i] = 0;
-    }
+    if (first == last) row_last = row_first;
+    const int64_t corner = row_first == row_last ? 0
+                                                 : (row_first * rows_.stride - up) * columns_.in +
+                                                       first * columns_.stride - left;
+    const cpu::PadRowsArgs args = {.x = channel + corner,
+                                   .x_pitch = rows_.stride * columns_.in,
+                                   .step = columns_.stride,
+                                   .y = to,
+                                   .rows = height_,
+                                   .pitch = pitch_,
+                                   .row_first = row_first,
+                                   .row_last = row_last,
+                                   .first = first,
+                                   .last = last};
+    pad(&args);
   }
 }
 
@@ -162,10 +171,23 @@ void Direct::convolve(KernelContext& ctx, const float* x, const float* packed, c
   constexpr int64_t kPointerFloats = 2;
   static_assert(sizeof(const float*) <= kPointerFloats * sizeof(float));
   const int64_t pointers = round_up(steps * kPointerFloats, kSlack);
-  float* scratch = ctx.scratch_of<float>((copies + pointers) * (apart ? threads : 1));
+  // Steps whose rows fit the first cache level, and the entries of its page table.
+  const int64_t around_block = rows_.kernel * (kernels.conv_block + columns_.kernel + kSlack);
+  const int64_t depth = std::max(
+      std::clamp<int64_t>(std::min(kNearFloats / around_block, kNearPages / phases()), 1, steps) *
+          std::ssize(taps_),
+      kLeastDepth);
+  const int64_t tiles = (g_.filters + cpu::kConvRows - 1) / cpu::kConvRows;
+  const int64_t sums = depth < steps ? tiles * cpu::kConvRows * kernels.conv_block : 0;
+  // Small images are copied a few at a time: what has just been stored cannot be loaded at once in
+  // other vectors.
+  const int64_t together = apart ? std::clamp<int64_t>(kNearFloats / copies, 1, kTogether) : 1;
+  const int64_t layout = copies + pointers;
+  const int64_t own = together * layout + sums;  // floats of a thread that works apart
+  const int64_t shared = apart ? 0 : layout;
+  float* scratch = ctx.scratch_of<float>(shared + (apart ? own : sums) * threads);
 
-  const auto part_of = [&](int64_t index, int64_t worker) {
-    float* memory = scratch + worker * (copies + pointers);
+  const auto part_of = [&](int64_t index, float* memory) {
     return Part{x + index * g_.channels * g_.in_size(), memory,
                 reinterpret_cast<const float**>(memory + copies)};
   };
@@ -183,53 +205,55 @@ void Direct::convolve(KernelContext& ctx, const float* x, const float* packed, c
                          .place_begin = 0,
                          .place_end = places_,
                          .filter_begin = 0,
-                         .filter_end = g_.filters};
+                         .filter_end = g_.filters,
+                         .depth = depth,
+                         .sums = nullptr};
   };
-  // Stretches of places whose surroundings fit the cache.
-  const int64_t around = phases() * g_.channels;
-  const int64_t reach = (height_ - rows_.out) * pitch_;
-  const int64_t stretch =
-      std::max<int64_t>((kCacheFloats / around - reach) / kernels.conv_block * kernels.conv_block,
-                        4 * kernels.conv_block);
-  const int64_t stretches = (places_ + stretch - 1) / stretch;
-  const auto run_stretch = [&](cpu::ConvArgs args, int64_t index) {
-    args.place_begin = index * stretch;
-    args.place_end = std::min(args.place_begin + stretch, places_);
-    kernels.conv(&args);
-  };
-
   if (apart) {
     for_items(pool, parts, g_.filters * steps * places_,
               [&](int64_t begin, int64_t end, int worker) {
-                for (int64_t index = begin; index < end; ++index) {
-                  const Part part = part_of(index, worker);
-                  copy_channels(part, 0, g_.channels);
-                  find_rows(part);
-                  const cpu::ConvArgs args = args_of(index, part);
-                  for (int64_t i = 0; i < stretches; ++i) run_stretch(args, i);
+                float* memory = scratch + worker * own;
+                for (; begin < end; begin += together) {
+                  const int64_t last = std::min(begin + together, end);
+                  for (int64_t i = begin; i < last; ++i) {
+                    const Part part = part_of(i, memory + (i - begin) * layout);
+                    copy_channels(part, 0, g_.channels);
+                    find_rows(part);
+                  }
+                  for (int64_t i = begin; i < last; ++i) {
+                    cpu::ConvArgs args = args_of(i, part_of(i, memory + (i - begin) * layout));
+                    if (sums > 0) args.sums = memory + together * layout;
+                    kernels.conv(&args);
+                  }
                 }
               });
     return;
   }
-  const int64_t tiles = (g_.filters + cpu::kConvRows - 1) / cpu::kConvRows;
+  // Pieces are stretches of places, and bands of filters where those are too few.
   constexpr int64_t kPiecesPerThread = 3;
-  const int64_t bands =
-      std::clamp<int64_t>((kPiecesPerThread * threads + stretches - 1) / stretches, 1, tiles);
+  const int64_t pieces = kPiecesPerThread * threads;
+  const int64_t blocks = (places_ + kernels.conv_block - 1) / kernels.conv_block;
+  const int64_t stretch = (blocks + pieces - 1) / pieces * kernels.conv_block;
+  const int64_t stretches = (places_ + stretch - 1) / stretch;
+  const int64_t bands = std::clamp<int64_t>(pieces / stretches, 1, tiles);
   for (int64_t index = 0; index < parts; ++index) {
-    const Part part = part_of(index, 0);
+    const Part part = part_of(index, scratch);
     for_items(pool, g_.channels, channel_floats(),
               [&](int64_t begin, int64_t end, int /*worker*/) { copy_channels(part, begin, end); });
     find_rows(part);
     const cpu::ConvArgs args = args_of(index, part);
     for_items(pool, stretches * bands, g_.filters * steps * places_ / (stretches * bands),
-              [&](int64_t begin, int64_t end, int /*worker*/) {
+              [&](int64_t begin, int64_t end, int worker) {
                 for (int64_t item = begin; item < end; ++item) {
-                  cpu::ConvArgs own = args;
+                  cpu::ConvArgs piece = args;
+                  if (sums > 0) piece.sums = scratch + shared + worker * sums;
                   const int64_t band = item % bands;
-                  own.filter_begin = band * tiles / bands * cpu::kConvRows;
-                  own.filter_end =
+                  piece.filter_begin = band * tiles / bands * cpu::kConvRows;
+                  piece.filter_end =
                       std::min((band + 1) * tiles / bands * cpu::kConvRows, g_.filters);
-                  run_stretch(own, item / bands);
+                  piece.place_begin = item / bands * stretch;
+                  piece.place_end = std::min(piece.place_begin + stretch, places_);
+                  kernels.conv(&piece);
                 }
               });
   }
