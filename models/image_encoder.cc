@@ -1,7 +1,7 @@
 #include "models/image_encoder.h"
 
 #include <algorithm>
-#include <cstring>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
@@ -9,6 +9,7 @@
 #include "graph/exec/state_pool.h"
 #include "kernels/convert.h"
 #include "models/encoder_output.h"
+#include "models/packed_cache.h"
 
 namespace hugot {
 namespace {
@@ -279,7 +280,15 @@ std::shared_ptr<const ImageEncoder> ImageEncoder::load(LoadedModel model, const 
           if (options.precision != Precision::kFloat32) {
             lower_precision(graph, context, precision_name(options.precision));
           }
-          auto plan = RaggedPlan::compile(std::move(graph), inputs);
+          std::optional<PackedCache> cache;
+          if (!options.cache_directory.empty() && !model.files.empty()) {
+            cache.emplace(options.cache_directory, model.files,
+                          str(precision_name(options.precision), " output ", output, " image ",
+                              image.to_string()));
+          }
+          auto plan =
+              RaggedPlan::compile(std::move(graph), inputs, cache ? *cache : fresh_blocks());
+          if (cache) cache->save();
           model.drop_pages();
           return std::make_shared<RaggedImages>(std::move(plan), image, std::move(context));
         } catch (const Error& error) {

@@ -26,6 +26,8 @@ struct ImageEncoderOptions {
   Shape image = {};
   PassObserver observer = {};                 // sees the graph after every pass
   Precision precision = Precision::kFloat32;  // of linear layers
+  // Where packed weights are remembered (models/packed_cache.h). Empty: nowhere.
+  std::filesystem::path cache_directory = {};
 };
 
 // True when the output of a graph (named as in ImageEncoderOptions) is made from pixel_values and

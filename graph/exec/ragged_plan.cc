@@ -53,14 +53,14 @@ class RaggedPlan::Query final : public BatchQuery {
   const Node& node_;
 };
 
-std::shared_ptr<const RaggedPlan> RaggedPlan::compile(Graph graph,
-                                                      std::vector<RaggedInput> inputs) {
+std::shared_ptr<const RaggedPlan> RaggedPlan::compile(Graph graph, std::vector<RaggedInput> inputs,
+                                                      BlockStore& store) {
   graph.remove_dead();
   auto plan = std::make_shared<RaggedPlan>();
   plan->graph_ = std::move(graph);
   plan->inputs_ = std::move(inputs);
   plan->find_sources();
-  plan->classify();
+  plan->classify(store);
 
   const Graph& g = plan->graph_;
   std::vector<NodeId> order(g.node_count());
@@ -108,9 +108,9 @@ void RaggedPlan::find_sources() {
   }
 }
 
-void RaggedPlan::classify() {
+void RaggedPlan::classify(BlockStore& store) {
   Graph& g = graph_;
-  WeightPacker packer(g);
+  WeightPacker packer(g, store);
   const auto constant = [&](ValueId id) -> Tensor* {
     std::optional<Tensor>& data = g.value(id).fact.constant;
     return data ? &*data : nullptr;
@@ -159,6 +159,10 @@ void RaggedPlan::classify() {
       step.batching = node.op->batching(Query(*this, node));
     }
     steps_.push_back(std::move(step));
+  }
+  for (size_t id = 0; id < g.value_count(); ++id) {
+    const auto value = static_cast<ValueId>(id);
+    if (Tensor* const data = constant(value)) packer.keep(value, *data);
   }
   for (const ValueId id : g.outputs) {
     const ValueInfo& info = values_[static_cast<size_t>(id)];

@@ -50,16 +50,18 @@ void convolve_columns(KernelContext& ctx, const Geometry& g, const float* x, con
 // Filters in the order of the kernel.
 class PackedFilters final : public Prepared {
  public:
-  PackedFilters(const float* w, int64_t groups, int64_t filters, int64_t steps)
-      : data_(static_cast<size_t>(groups * filters * steps)) {
-    pack_filters(w, groups, filters, steps, data_.data());
-  }
-  size_t bytes() const override { return data_.size() * sizeof(float); }
+  PackedFilters(const Tensor& w, int64_t groups, BlockStore& store)
+      : bytes_(w.bytes()), data_(store.array<float>(static_cast<size_t>(w.size()), [&](float* to) {
+          const int64_t filters = w.shape()[0];
+          pack_filters(w.data<float>(), groups, filters / groups, w.size() / filters, to);
+        })) {}
+  size_t bytes() const override { return bytes_; }
   bool replaces_input(int i) const override { return i == 1; }
-  const float* data() const { return data_.data(); }
+  const float* data() const { return data_.get(); }
 
  private:
-  std::vector<float> data_;
+  size_t bytes_;
+  std::shared_ptr<const float> data_;
 };
 
 void convolve(KernelContext& ctx, const Geometry& g, const float* x, const float* w,
@@ -109,7 +111,8 @@ void convolve(KernelContext& ctx, const Geometry& g, const double* x, const doub
 }  // namespace
 
 std::shared_ptr<const Prepared> prepare_conv(const Node& node,
-                                             std::span<const Tensor* const> constants) {
+                                             std::span<const Tensor* const> constants,
+                                             BlockStore& store) {
   const Tensor* w = constants[1];
   const int64_t groups = node.get<int64_t>("group", 1);
   constexpr int kMaxRank = 4;  // of what Direct takes, but for windows of one element
@@ -117,8 +120,7 @@ std::shared_ptr<const Prepared> prepare_conv(const Node& node,
       w->size() == 0 || groups < 1 || w->shape()[0] % groups != 0) {
     return nullptr;
   }
-  return std::make_shared<PackedFilters>(w->data<float>(), groups, w->shape()[0] / groups,
-                                         w->shape().product(1, w->rank()));
+  return std::make_shared<PackedFilters>(*w, groups, store);
 }
 
 void conv(KernelContext& ctx) {
