@@ -100,6 +100,13 @@ void infer_sum_to(InferContext& ctx) {
   ctx.output(0).shape = shape_given_by(ctx, 1);
 }
 
+void infer_global_pool(InferContext& ctx) {
+  Fact& out = ctx.output(0);
+  out.dtype = ctx.input(0).dtype;
+  out.shape = ctx.input(0).shape;
+  for (size_t axis = 2; out.shape && axis < out.shape->size(); ++axis) (*out.shape)[axis] = 1;
+}
+
 void infer_arg(InferContext& ctx) {
   Fact& out = ctx.output(0);
   out.dtype = DType::kInt64;
@@ -161,6 +168,13 @@ template <int kDefault>
 Batching batch_axis_attribute(const BatchQuery& query) {
   const auto axis = query.node().get<int64_t>("axis", kDefault);
   return batch_over_axes(query, std::span(&axis, 1));
+}
+
+// Every image and channel has its own result.
+Batching batch_global_pool(const BatchQuery& query) {
+  std::vector<int64_t> axes;
+  for (int axis = 1; axis < query.input_fact(0).rank(); ++axis) axes.push_back(axis);
+  return batch_over_axes(query, axes);
 }
 
 Batching batch_arg(const BatchQuery& query) {
@@ -286,6 +300,13 @@ OpDef onnx_CumProd(int) {
 }
 OpDef onnx_CumSum(int) {
   return along_axis(2, infer_same_as_input, batch_cumulative, cum_sum, rule::CumSum);
+}
+
+OpDef onnx_GlobalAveragePool(int) {
+  return along_axis(1, infer_global_pool, batch_global_pool, global_pool<fn::Mean>);
+}
+OpDef onnx_GlobalMaxPool(int) {
+  return along_axis(1, infer_global_pool, batch_global_pool, global_pool<fn::Max>);
 }
 
 OpDef hugot_SumTo(int) { return along_axis(2, infer_sum_to, nullptr, sum_to, rule::SumTo); }

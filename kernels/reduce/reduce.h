@@ -51,6 +51,10 @@ Reduction plan_reduction(KernelContext& ctx, const Shape& shape);
 template <class R>
 void reduce(KernelContext& ctx);
 
+// All axes behind batch and channels, which stay as axes of length 1.
+template <class R>
+void global_pool(KernelContext& ctx);
+
 // hugot.SumTo(x, shape): the sum over everything that broadcasting `shape` to that of x repeats.
 void sum_to(KernelContext& ctx);
 

@@ -297,6 +297,18 @@ void reduce(KernelContext& ctx) {
   run<R>(ctx, plan_reduction(ctx, ctx.input(0).shape()));
 }
 
+template <class R>
+void global_pool(KernelContext& ctx) {
+  const Shape& shape = ctx.input(0).shape();
+  require(shape.rank() >= 2, ErrorCode::kInvalidArgument, describe(ctx.input(0)),
+          " has no batch and channels");
+  std::vector<bool> reduced(static_cast<size_t>(shape.rank()), true);
+  reduced[0] = reduced[1] = false;
+  Shape result = shape;
+  for (int axis = 2; axis < shape.rank(); ++axis) result = result.with(axis, 1);
+  run<R>(ctx, plan_reduction(shape, reduced, result));
+}
+
 void sum_to(KernelContext& ctx) {
   const Shape& shape = ctx.input(0).shape();
   require(ctx.input(1).dtype() == DType::kInt64 && ctx.input(1).rank() == 1 &&
@@ -313,6 +325,8 @@ void sum_to(KernelContext& ctx) {
   run<fn::Sum>(ctx, plan_reduction(shape, reduced, target));
 }
 
+template void global_pool<fn::Max>(KernelContext&);
+template void global_pool<fn::Mean>(KernelContext&);
 template void reduce<fn::L1>(KernelContext&);
 template void reduce<fn::L2>(KernelContext&);
 template void reduce<fn::LogSum>(KernelContext&);
