@@ -147,6 +147,57 @@ TEST_CASE("cumulative sums over the tokens start anew with each text") {
   check_model(model);
 }
 
+TEST_CASE("a token that each text names itself") {
+  // The largest id ends the text, as in CLIP: its row, taken in three ways.
+  const auto build = [](int way) {
+    return [=](GraphBuilder& b, ValueId ids) {
+      const ValueId x =
+          layer(b, b.op("Gather", {b.weights({kVocabulary, kHidden}, 1000), ids}), kNoValue, 1);
+      const ValueId place = b.op("ArgMax", {ids}, {{"axis", int64_t{1}}, {"keepdims", int64_t{0}}});
+      if (way == 0) return b.op("Gather", {b.op("Reshape", {x, b.integers({-1, kHidden})}), place});
+      const ValueId column = b.op("Unsqueeze", {place, b.integers({1})});
+      if (way == 1) {
+        const ValueId row = b.op("Gather", {x, place}, {{"axis", int64_t{1}}});
+        return b.op("Squeeze", {row, b.integers({1})});
+      }
+      const ValueId zero = b.op("Mul", {column, b.integers({0})});
+      return b.op("GatherND", {x, b.op("Concat", {zero, column}, {{"axis", int64_t{1}}})});
+    };
+  };
+  for (const int way : {0, 1, 2}) {
+    CAPTURE(way);
+    const Model model = make_model(build(way));
+    CHECK(!model.ragged->output_per_token(0));
+    CHECK(loops(*model.ragged) == 0);
+    check_model(model);
+  }
+}
+
+TEST_CASE("reductions over the tokens of each text") {
+  const auto build = [](const char* reduction, bool all, bool keep) {
+    return [=](GraphBuilder& b, ValueId ids) {
+      const ValueId x = b.op("Gather", {b.weights({kVocabulary, kHidden}, 1000), ids});
+      std::vector<int64_t> axes = {1};
+      if (all) axes.push_back(2);
+      const ValueId y =
+          b.op(reduction, {b.op("Tanh", {x})}, {{"axes", axes}, {"keepdims", int64_t{keep}}});
+      return b.op("Tanh", {y});
+    };
+  };
+  for (const char* reduction : {"ReduceMean", "ReduceMax", "ReduceL2", "ReduceLogSumExp"}) {
+    for (const bool all : {false, true}) {
+      for (const bool keep : {false, true}) {
+        CAPTURE(reduction);
+        CAPTURE(all);
+        CAPTURE(keep);
+        const Model model = make_model(build(reduction, all, keep), 12);
+        CHECK(loops(*model.ragged) == 0);
+        check_model(model);
+      }
+    }
+  }
+}
+
 TEST_CASE("the operator Attention, with three dimensions and with four") {
   // The query at i does not see the keys of its own parity behind it, nor, by the attribute,
   // anything that is behind it.

@@ -57,8 +57,7 @@ class RaggedExecutor::Impl {
   explicit Impl(std::shared_ptr<const RaggedPlan> plan);
   ~Impl();
 
-  void run(std::span<const int64_t> lengths, std::span<const std::span<const int64_t>> tokens,
-           const RunOptions& options);
+  void run(const RaggedBatch& batch, const RunOptions& options);
 
   const Tensor& output(int i) const { return outputs_[static_cast<size_t>(i)]; }
 
@@ -76,7 +75,8 @@ class RaggedExecutor::Impl {
   }
 
   void set_instances(std::span<const int64_t> lengths);
-  void fill_inputs(std::span<const std::span<const int64_t>> tokens);
+  void fill_inputs(const RaggedBatch& batch);
+  void take_tensor(size_t k, std::span<const Tensor> tensors);
   void fill_input(size_t k, std::span<const int64_t> tokens);
   void run_step(const Step& step, Context& context);
 
@@ -354,14 +354,33 @@ void RaggedExecutor::Impl::fill_input(size_t k, std::span<const int64_t> tokens)
   }
 }
 
-void RaggedExecutor::Impl::fill_inputs(std::span<const std::span<const int64_t>> tokens) {
+// Reads what is given for an input in place.
+void RaggedExecutor::Impl::take_tensor(size_t k, std::span<const Tensor> tensors) {
+  const RaggedPlan::Source& source = plan_->sources_[k];
+  const ValueId id = plan_->graph_.inputs[k];
+  require(source.index < tensors.size(), ErrorCode::kInvalidArgument, "input '", source.input->name,
+          "' is missing");
+  const Tensor& given = tensors[source.index];
+  const Shape wanted = joined_shape(id, texts_);
+  require(given.dtype() == plan_->graph_.fact(id).dtype && given.shape() == wanted,
+          ErrorCode::kInvalidArgument, "input '", source.input->name, "' is ", describe(given),
+          ", needed is ", dtype_name(plan_->graph_.fact(id).dtype), wanted.to_string());
+  input_blocks_[k] = given;
+  data_[static_cast<size_t>(id)] = static_cast<std::byte*>(input_blocks_[k].raw());
+}
+
+void RaggedExecutor::Impl::fill_inputs(const RaggedBatch& batch) {
   for (size_t k = 0; k < plan_->sources_.size(); ++k) {
     const RaggedPlan::Source& source = plan_->sources_[k];
     std::span<const int64_t> given;
+    if (source.is(RaggedInput::Kind::kTensor)) {
+      take_tensor(k, batch.tensors);
+      continue;
+    }
     if (source.given()) {
-      require(source.token_input < tokens.size(), ErrorCode::kInvalidArgument, "input '",
+      require(source.index < batch.tokens.size(), ErrorCode::kInvalidArgument, "input '",
               source.input->name, "' is missing");
-      given = tokens[source.token_input];
+      given = batch.tokens[source.index];
       require(static_cast<int64_t>(given.size()) == texts_.tokens(), ErrorCode::kInvalidArgument,
               "input '", source.input->name, "' has ", given.size(), " tokens, ", texts_.tokens(),
               " are needed");
@@ -428,12 +447,10 @@ void RaggedExecutor::Impl::run_step(const Step& step, Context& context) {
   }
 }
 
-void RaggedExecutor::Impl::run(std::span<const int64_t> lengths,
-                               std::span<const std::span<const int64_t>> tokens,
-                               const RunOptions& options) {
+void RaggedExecutor::Impl::run(const RaggedBatch& batch, const RunOptions& options) {
   const ThreadPool::Region region(options.pool);
-  set_instances(lengths);
-  fill_inputs(tokens);
+  set_instances(batch.lengths);
+  fill_inputs(batch);
   Context& context = *context_;
   context.set_options(options);
   for (const Step& step : plan_->steps_) {
@@ -457,10 +474,8 @@ RaggedExecutor::~RaggedExecutor() = default;
 RaggedExecutor::RaggedExecutor(RaggedExecutor&&) noexcept = default;
 RaggedExecutor& RaggedExecutor::operator=(RaggedExecutor&&) noexcept = default;
 
-void RaggedExecutor::run(std::span<const int64_t> lengths,
-                         std::span<const std::span<const int64_t>> tokens,
-                         const RunOptions& options) {
-  impl_->run(lengths, tokens, options);
+void RaggedExecutor::run(const RaggedBatch& batch, const RunOptions& options) {
+  impl_->run(batch, options);
 }
 
 const Tensor& RaggedExecutor::output(int i) const { return impl_->output(i); }

@@ -93,7 +93,10 @@ void RaggedPlan::find_sources() {
         source.input = &candidate;
         break;
       }
-      source.token_input += candidate.kind == RaggedInput::Kind::kTokens;
+    }
+    for (const RaggedInput& candidate : inputs_) {
+      if (source.input == nullptr || &candidate == source.input) break;
+      source.index += candidate.kind == source.input->kind;
     }
     const Fact& fact = graph_.fact(id);
     require(source.input != nullptr || fact.uniform || fact.symbolic, ErrorCode::kUnsupported,

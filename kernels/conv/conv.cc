@@ -191,8 +191,9 @@ Geometry geometry(const Node& node, const Shape& x, const Shape& w) {
 namespace ops {
 
 OpDef onnx_Conv(int) {
-  return with_gradient(define({2, 3}, conv::infer_conv, conv::conv, conv::batch_conv),
-                       conv::rule::Conv);
+  OpDef op = define({2, 3}, conv::infer_conv, conv::conv, conv::batch_conv);
+  op.prepare = conv::prepare_conv;
+  return with_gradient(std::move(op), conv::rule::Conv);
 }
 
 OpDef hugot_ConvInputGradient(int) {

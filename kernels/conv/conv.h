@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <span>
 
 #include "graph/op.h"
 
@@ -50,6 +52,9 @@ Geometry geometry(const Node& node, const Shape& x, const Shape& w);
 
 // y from x, w and an optional bias: Conv.
 void conv(KernelContext& ctx);
+std::shared_ptr<const Prepared> prepare_conv(const Node& node,
+                                             std::span<const Tensor* const> constants,
+                                             BlockStore& store);
 // The gradient of x from that of y, from w and the shape of x; linear in the first two.
 void input_gradient(KernelContext& ctx);
 // The gradient of w from x, the gradient of y and the shape of w; linear in the first two.

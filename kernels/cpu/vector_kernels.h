@@ -64,6 +64,37 @@ struct GemmBf16Args {
   int64_t panel_begin, panel_end;
 };
 
+// Filters in a tile of a convolution.
+inline constexpr int64_t kConvRows = 6;
+
+// A convolution of one image. Outputs stand in rows of `width`, whose beginnings are `pitch` places
+// apart; what lies between is computed in vain and not stored. The result for a filter and place is
+// bias + sum over steps s of w[s] * rows[s][place], as one chain of multiply-adds.
+struct ConvArgs {
+  int64_t filters, steps;  // steps: channels times kernel elements
+  const float* w;     // tiles of kConvRows filters, the last with what is left: [steps, filters]
+  const float* bias;  // [filters] or null
+  // [steps]; readable for places up to place_end, and for a vector more.
+  const float* const* rows;
+  int64_t width, pitch;
+  float* y;          // [filters, places without those between rows]
+  int64_t y_stride;  // floats from one filter to the next
+  int64_t place_begin, place_end;
+  int64_t filter_begin, filter_end;  // whole tiles
+  int64_t depth;                     // steps after which the next tile's turn comes
+  float* sums;  // kConvRows * conv_block floats per tile; may be null when depth >= steps
+};
+
+// Rows of an image under a border of zeros, every `step`-th element of each.
+struct PadRowsArgs {
+  const float* x;  // the first element of the first row
+  int64_t x_pitch, step;
+  float* y;  // [rows, pitch]
+  int64_t rows, pitch;
+  int64_t row_first, row_last;  // the rows of y that are no border
+  int64_t first, last;          // the elements of such a row that are no border
+};
+
 // Attention of one sequence; see attention.h, which documents the fields.
 struct AttentionArgs {
   int64_t query_length = 0, key_length = 0;
@@ -158,6 +189,12 @@ struct VectorKernels {
 
   // Callers use gemm_bf16.h.
   void (*gemm_bf16)(const GemmBf16Args* args);
+
+  // Convolution building blocks; see ConvArgs. `conv_block`: places that a tile takes; a range
+  // that begins at a multiple of it wastes nothing.
+  int64_t conv_block;
+  void (*conv)(const ConvArgs* args);
+  void (*pad_rows)(const PadRowsArgs* args);
 
   // Attention building blocks; callers use attention.h.
   int64_t (*attention_scratch)(const AttentionArgs* args);

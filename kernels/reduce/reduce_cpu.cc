@@ -229,6 +229,40 @@ void take(const Reduction& walk, size_t depth, const T* x, typename R::template 
   }
 }
 
+// Each text of a joined token axis by itself.
+template <class R>
+void run_segments(KernelContext& ctx) {
+  const Tensor& x = ctx.input(0);
+  const auto segments = ctx.segments();
+  int axis = 0;  // of the tokens; of a single one any axis of length 1
+  while (axis + 1 < x.rank() && x.shape()[axis] != segments.back()) ++axis;
+  const auto part = [&](size_t s) {
+    return plan_reduction(ctx, x.shape().with(axis, segments[s + 1] - segments[s]));
+  };
+  const int64_t row = x.shape().product(axis + 1, x.rank());
+  const int64_t outputs = part(0).outputs, texts = std::ssize(segments) - 1;
+  require(x.size() == segments.back() * row, ErrorCode::kInvalidArgument, describe(x),
+          " does not hold the tokens of the texts");
+  dispatch(typename R::Elements{}, x.dtype(), [&]<class T>() {
+    using State = typename R::template State<T>;
+    T* y = ctx.output(0, x.dtype(), *ctx.planned_shape(0)).template data<T>();
+    State* states = ctx.scratch_of<State>(texts * outputs);
+    std::fill_n(states, texts * outputs, R::template start<T>());
+    const int64_t grain = std::max<int64_t>(kGrain * texts / std::max<int64_t>(x.size(), 1), 1);
+    parallel_for(ctx.pool(), texts, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const auto s = static_cast<size_t>(i);
+        const Reduction walk = part(s);
+        State* own = states + i * outputs;
+        if (row > 0) take<R>(walk, 0, x.data<T>() + segments[s] * row, own);
+        for (int64_t k = 0; k < outputs; ++k) {
+          y[i * outputs + k] = convert<T>(R::template finish<T>(own[k], walk.count));
+        }
+      }
+    });
+  });
+}
+
 template <class R>
 void run(KernelContext& ctx, const Reduction& walk) {
   const Tensor& x = ctx.input(0);
@@ -259,7 +293,20 @@ void run(KernelContext& ctx, const Reduction& walk) {
 
 template <class R>
 void reduce(KernelContext& ctx) {
-  run<R>(ctx, plan_reduction(ctx));
+  if (!ctx.segments().empty()) return run_segments<R>(ctx);
+  run<R>(ctx, plan_reduction(ctx, ctx.input(0).shape()));
+}
+
+template <class R>
+void global_pool(KernelContext& ctx) {
+  const Shape& shape = ctx.input(0).shape();
+  require(shape.rank() >= 2, ErrorCode::kInvalidArgument, describe(ctx.input(0)),
+          " has no batch and channels");
+  std::vector<bool> reduced(static_cast<size_t>(shape.rank()), true);
+  reduced[0] = reduced[1] = false;
+  Shape result = shape;
+  for (int axis = 2; axis < shape.rank(); ++axis) result = result.with(axis, 1);
+  run<R>(ctx, plan_reduction(shape, reduced, result));
 }
 
 void sum_to(KernelContext& ctx) {
@@ -278,6 +325,8 @@ void sum_to(KernelContext& ctx) {
   run<fn::Sum>(ctx, plan_reduction(shape, reduced, target));
 }
 
+template void global_pool<fn::Max>(KernelContext&);
+template void global_pool<fn::Mean>(KernelContext&);
 template void reduce<fn::L1>(KernelContext&);
 template void reduce<fn::L2>(KernelContext&);
 template void reduce<fn::LogSum>(KernelContext&);
