@@ -383,6 +383,7 @@ Tensor RaggedExecutor::Impl::instance(ValueId id, size_t i) const {
 Shape RaggedExecutor::Impl::joined_shape(ValueId id, const Instances& over) const {
   const Dims& dims = *plan_->graph_.fact(id).shape;
   if (info(id).token_axis >= 0) return shape_at(dims, over.tokens());
+  if (dims.empty()) return {static_cast<int64_t>(over.count())};  // a number for each instance
   return shape_at(dims, 0).with(0, static_cast<int64_t>(over.count()));
 }
 

@@ -119,6 +119,7 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
                                 {"hoist_views", hoist_views},
                                 {"fuse_attention", fuse_attention},
                                 {"fuse_relative_attention", fuse_relative_attention},
+                                {"fuse_quantized", fuse_quantized},
                                 {"fuse_linear", fuse_linear}};
   const auto apply = [&](const Named& named) {
     return apply_pass(graph, context, named.name, named.pass);
@@ -132,6 +133,8 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
       if (changes == 0) return;
     }
   };
+  // Before weights are dequantized by folding.
+  apply({"fuse_quantized", fuse_quantized});
   settle();
   if (apply({"widen_half", widen_half}) > 0) settle();
   for (const Named& named : kFusions) apply(named);

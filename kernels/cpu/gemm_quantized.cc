@@ -1,0 +1,134 @@
+#include "kernels/cpu/gemm_quantized.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/cpu/gemm_int8.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/pieces.h"
+
+namespace hugot::cpu {
+namespace {
+
+// The kernels multiply 0..255 by -128..127. Other operands are shifted there together with their
+// zero points, which changes no difference.
+constexpr int32_t kShift = 128;
+
+int64_t round_up(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
+
+bool fits(size_t size, int64_t count) {
+  return size == 1 || size == static_cast<size_t>(std::max<int64_t>(count, 0));
+}
+
+}  // namespace
+
+QuantizedMatrix::QuantizedMatrix(Bytes b, std::span<const int32_t> zero,
+                                 std::span<const float> scale, int64_t k, int64_t n,
+                                 int64_t row_stride, bool transposed)
+    : PackedMatrix(k, n), kernels_(active_kernels()) {
+  require((zero.empty() || fits(zero.size(), n)) && (scale.empty() || fits(scale.size(), n)),
+          ErrorCode::kInvalidArgument, zero.size(), " zero points and ", scale.size(),
+          " scales do not fit ", n, " columns");
+  const int64_t width = kernels_.gemm_panel_width, group = kernels_.int8_group;
+  panels_ = round_up(n, width) / width;
+  groups_ = round_up(k, group) / group;
+  data_.resize(static_cast<size_t>(panels_ * groups_ * group * width));
+  scale_.resize(static_cast<size_t>(panels_ * width));
+  sum_.resize(scale_.size());
+  const int64_t row_step = transposed ? 1 : row_stride, column_step = transposed ? row_stride : 1;
+  const auto* bytes = static_cast<const uint8_t*>(b.data);
+  const uint8_t flip = b.is_signed ? 0 : kShift;  // the highest bit: -128 modulo 256
+  for (int64_t j = 0; j < n; ++j) {
+    const auto at = static_cast<size_t>(j);
+    int8_t* column = data_.data() + (j / width * groups_ * width + j % width) * group;
+    uint32_t sum = 0;  // modulo 2^32, as the kernels compute
+    for (int64_t i = 0; i < k; ++i) {
+      const auto q = static_cast<int8_t>(bytes[i * row_step + j * column_step] ^ flip);
+      column[i / group * width * group + i % group] = q;
+      sum += static_cast<uint32_t>(int32_t{q});
+    }
+    const int32_t zero_point = (zero.empty() ? 0 : one_of(zero, j)) - (b.is_signed ? 0 : kShift);
+    if (zero_point != 0 && zero_.empty()) zero_.resize(scale_.size());
+    if (!zero_.empty()) zero_[at] = zero_point;
+    sum_[at] = static_cast<int32_t>(sum - static_cast<uint32_t>(k) *
+                                              static_cast<uint32_t>(zero_point));
+    scale_[at] = scale.empty() ? 1.0f : one_of(scale, j);
+  }
+}
+
+int64_t QuantizedMatrix::bytes() const {
+  return static_cast<int64_t>(data_.size() + scale_.size() * sizeof(float) +
+                              (sum_.size() + zero_.size()) * sizeof(int32_t));
+}
+
+int64_t QuantizedMatrix::workspace(int64_t m) const {
+  const int64_t stride = int8_row_stride(k(), kernels_.int8_group);
+  return m * (stride * int64_t{sizeof(uint32_t)} + int64_t{sizeof(float) + 2 * sizeof(int32_t)});
+}
+
+class QuantizedProduct {
+ public:
+  static void run(int64_t m, const QuantizedRows& a, const QuantizedMatrix& b, bool integers,
+                  float* c, int64_t ldc, const Epilogue& epilogue, std::byte* workspace,
+                  ThreadPool* pool) {
+    if (m <= 0 || b.n() == 0) return;
+    require(fits(a.zero.size(), m) && (integers || fits(a.scale.size(), m)), ErrorCode::kInternal,
+            "zero points or scales do not fit the rows");
+    const VectorKernels& kernels = b.kernels_;
+    const int64_t stride = int8_row_stride(b.k(), kernels.int8_group);
+    auto* rows = reinterpret_cast<uint32_t*>(workspace);
+    auto* scale = reinterpret_cast<float*>(rows + m * stride);
+    auto* zero = reinterpret_cast<int32_t*>(scale + m);
+    int32_t* sum = zero + m;
+    const auto* bytes = static_cast<const uint8_t*>(a.a.data);
+    const uint8_t flip = a.a.is_signed ? kShift : 0;
+    constexpr int64_t kRowsAtOnce = 32;
+    parallel_for(pool, m, kRowsAtOnce, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        zero[i] = one_of(a.zero, i) + flip;
+        scale[i] = integers ? 1.0f : one_of(a.scale, i);
+      }
+      kernels.pack_bytes(bytes + begin * a.stride, flip, end - begin, b.k(), a.stride,
+                         rows + begin * stride, stride, sum + begin);
+    });
+    const double work = static_cast<double>(m) * static_cast<double>(b.n() * b.k());
+    for_gemm_pieces(m, b.panels_, work, pool, [&](const GemmPiece& piece) {
+      GemmInt8Args args = {.m = piece.rows,
+                           .n = b.n(),
+                           .groups = b.groups_,
+                           .a = rows + piece.row * stride,
+                           .a_stride = stride,
+                           .a_scale = scale + piece.row,
+                           .a_zero = zero + piece.row,
+                           .a_sum = sum + piece.row,
+                           .b = b.data_.data(),
+                           .b_scale = b.scale_.data(),
+                           .b_sum = b.sum_.data(),
+                           .b_zero = b.zero_.empty() ? nullptr : b.zero_.data(),
+                           .integers = integers,
+                           .c = c + piece.row * ldc,
+                           .ldc = ldc,
+                           .epilogue = epilogue,
+                           .panel_begin = piece.panel_begin,
+                           .panel_end = piece.panel_end};
+      if (args.epilogue.residual != nullptr) {
+        args.epilogue.residual += piece.row * epilogue.residual_stride;
+      }
+      kernels.gemm_int8(&args);
+    });
+  }
+};
+
+void multiply_integers(int64_t m, const QuantizedRows& a, const QuantizedMatrix& b, int32_t* c,
+                       int64_t ldc, std::byte* workspace, ThreadPool* pool) {
+  // The kernel moves whole vectors of bits; their type is the caller's business.
+  QuantizedProduct::run(m, a, b, true, reinterpret_cast<float*>(c), ldc, {}, workspace, pool);
+}
+
+void multiply_quantized(int64_t m, const QuantizedRows& a, const QuantizedMatrix& b, float* c,
+                        int64_t ldc, const Epilogue& epilogue, std::byte* workspace,
+                        ThreadPool* pool) {
+  QuantizedProduct::run(m, a, b, false, c, ldc, epilogue, workspace, pool);
+}
+
+}  // namespace hugot::cpu
