@@ -90,10 +90,10 @@ class ReversePass {
       const Node& node = writer_.graph().node(id);
       const bool reached = std::any_of(node.inputs.begin(), node.inputs.end(),
                                        [&](ValueId input) { return depends(input); });
-      const bool quantized = node.op_type == "QuantizeLinear" ||
-                             std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
-                               return depends(input) && !floating(input);
-                             });
+      const bool quantized =
+          node.op_type == "QuantizeLinear" ||
+          std::any_of(node.inputs.begin(), node.inputs.end(),
+                      [&](ValueId input) { return depends(input) && !floating(input); });
       for (const ValueId output : node.outputs) {
         if (!reached || output == kNoValue) continue;
         if (quantized || floating(output)) depends_[index(output)] = true;

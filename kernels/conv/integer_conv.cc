@@ -53,7 +53,8 @@ Matrices pack_filters(const Tensor& w, const Tensor* zero, int64_t groups) {
   Matrices matrices;
   for (int64_t group = 0; group < groups; ++group) {
     std::span<const int32_t> own(zeros);
-    if (own.size() > 1) own = own.subspan(static_cast<size_t>(group * filters), static_cast<size_t>(filters));
+    if (own.size() > 1)
+      own = own.subspan(static_cast<size_t>(group * filters), static_cast<size_t>(filters));
     const auto* data = static_cast<const uint8_t*>(w.raw()) + group * filters * depth;
     matrices.push_back(std::make_unique<const cpu::QuantizedMatrix>(
         cpu::Bytes{data, w.dtype() == DType::kInt8}, own, std::span<const float>(), depth, filters,

@@ -50,8 +50,8 @@ QuantizedMatrix::QuantizedMatrix(Bytes b, std::span<const int32_t> zero,
     const int32_t zero_point = (zero.empty() ? 0 : one_of(zero, j)) - (b.is_signed ? 0 : kShift);
     if (zero_point != 0 && zero_.empty()) zero_.resize(scale_.size());
     if (!zero_.empty()) zero_[at] = zero_point;
-    sum_[at] = static_cast<int32_t>(sum - static_cast<uint32_t>(k) *
-                                              static_cast<uint32_t>(zero_point));
+    sum_[at] =
+        static_cast<int32_t>(sum - static_cast<uint32_t>(k) * static_cast<uint32_t>(zero_point));
     scale_[at] = scale.empty() ? 1.0f : one_of(scale, j);
   }
 }

@@ -34,7 +34,8 @@ struct Operands {
     for (int64_t i = 0; i < (zeros == 2 ? m : 1); ++i) {
       a_zero.push_back(zeros == 0 ? 0 : pick(a_signed));
     }
-    for (int64_t i = 0; zeros > 0 && i < (zeros == 2 ? n : 1); ++i) b_zero.push_back(pick(b_signed));
+    for (int64_t i = 0; zeros > 0 && i < (zeros == 2 ? n : 1); ++i)
+      b_zero.push_back(pick(b_signed));
   }
 
   std::vector<int32_t> product() const {
@@ -150,9 +151,9 @@ TEST_CASE("zero points and scales fit the columns") {
 
 TEST_CASE("bytes from floats: ties, saturation, what is no number") {
   const float inf = std::numeric_limits<float>::infinity();
-  const std::vector<float> x = {0,    1,    -1,    0.5f, 1.5f, 2.5f, -0.5f, 300, -300, 1e30f,
-                                -inf, inf,  NAN,   254,  255,  256,  -127,  -128, -129, 0.25f,
-                                3e9f, -3e9, 127.5f};
+  const std::vector<float> x = {0,    1,     -1,   0.5f,  1.5f, 2.5f, -0.5f, 300,
+                                -300, 1e30f, -inf, inf,   NAN,  254,  255,   256,
+                                -127, -128,  -129, 0.25f, 3e9f, -3e9, 127.5f};
   for_each_isa([&](const VectorKernels& kernels) {
     for (const float scale : {1.0f, 0.5f, -2.0f, 3.0f, 0.0f}) {
       for (const int32_t zero : {0, 128, -128, 7, 255}) {

@@ -43,7 +43,7 @@ struct GemmInt8Args {
   const float* a_scale;
   const int32_t* a_zero;
   const int32_t* a_sum = nullptr;  // over K, by row; null when b_zero is
-  const int8_t* b;       // by panel, group, column, step in the group
+  const int8_t* b;                 // by panel, group, column, step in the group
   const float* b_scale;
   const int32_t* b_sum;             // by column
   const int32_t* b_zero = nullptr;  // by column; null: zeros
@@ -157,8 +157,8 @@ struct VectorKernels {
   void (*quantize_rows)(const float* x, int64_t rows, int64_t k, int64_t ldx, uint32_t* groups,
                         int64_t stride, float* scale, int32_t* zero);
   void (*gemm_int8)(const GemmInt8Args* args);
-  // Rows of bytes x [rows, k] as such groups, with the bits of `flip` inverted: 0x80 makes -128..127
-  // to 0..255. sum[r] is that of the row's numbers after that.
+  // Rows of bytes x [rows, k] as such groups, with the bits of `flip` inverted: 0x80 makes
+  // -128..127 to 0..255. sum[r] is that of the row's numbers after that.
   void (*pack_bytes)(const uint8_t* x, uint8_t flip, int64_t rows, int64_t k, int64_t ldx,
                      uint32_t* groups, int64_t stride, int32_t* sum);
 

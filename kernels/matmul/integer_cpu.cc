@@ -1,6 +1,4 @@
 // Kernels of products of quantized operands.
-#include "kernels/matmul/integer.h"
-
 #include <algorithm>
 #include <optional>
 #include <vector>
@@ -11,6 +9,7 @@
 #include "kernels/cpu/gemm_quantized.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dispatch.h"
+#include "kernels/matmul/integer.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/quantize/quantize.h"
 
@@ -71,19 +70,20 @@ std::unique_ptr<const cpu::QuantizedMatrix> pack_matrix(const Tensor& b, int64_t
   std::vector<int32_t> zeros = as_list<int32_t>(zero);
   Scales scales = as_list<float>(scale);
   // One list for each matrix, or the same for all.
+  const auto n = static_cast<size_t>(p.n), begin = static_cast<size_t>(index) * n;
   const auto part = [&](auto& list) {
-    const auto n = static_cast<size_t>(p.n), begin = static_cast<size_t>(index) * n;
-    if (list.size() > n && list.size() >= begin + n) {
-      list = {list.begin() + static_cast<std::ptrdiff_t>(begin),
-              list.begin() + static_cast<std::ptrdiff_t>(begin + n)};
-    }
+    if (list.size() <= n ||
+        list.size() != static_cast<size_t>(b.size() / std::max<int64_t>(p.k, 1)))
+      return;
+    list = {list.begin() + static_cast<std::ptrdiff_t>(begin),
+            list.begin() + static_cast<std::ptrdiff_t>(begin + n)};
   };
   part(zeros);
   part(scales);
   const auto* data = static_cast<const uint8_t*>(b.raw()) + index * p.k * p.n;
-  return std::make_unique<const cpu::QuantizedMatrix>(
-      cpu::Bytes{data, b.dtype() == DType::kInt8}, zeros, scales, p.k, p.n,
-      p.transposed ? p.k : p.n, p.transposed);
+  return std::make_unique<const cpu::QuantizedMatrix>(cpu::Bytes{data, b.dtype() == DType::kInt8},
+                                                      zeros, scales, p.k, p.n,
+                                                      p.transposed ? p.k : p.n, p.transposed);
 }
 
 std::shared_ptr<const Prepared> prepare(std::span<const Tensor* const> constants, const Node& node,
@@ -107,8 +107,8 @@ std::shared_ptr<const Prepared> prepare(std::span<const Tensor* const> constants
   const bool transposed = node.get<int64_t>("trans_w", 0) != 0;
   const Product p = {0, transposed ? rows : columns, transposed ? columns : rows, transposed};
   return std::make_shared<PackedIntegers>(
-      slots.b, pack_matrix(*b, 0, p, constant(slots.b_zero),
-                           scaled ? constant(slots.b_scale) : nullptr));
+      slots.b,
+      pack_matrix(*b, 0, p, constant(slots.b_zero), scaled ? constant(slots.b_scale) : nullptr));
 }
 
 // The product of a node's operands, matrix by matrix.
@@ -270,8 +270,9 @@ void multiply_to_float(KernelContext& ctx, IntegerProduct& product, const cpu::E
 // The sums of one matrix as quantized numbers: y = saturate(round(sum * factor) + zero), where the
 // factor is a_scale b_scale / y_scale in float32.
 template <class Q>
-void requantize(int64_t m, int64_t n, const int32_t* sums, const float* a_scale, const float* b_scale,
-                bool per_column, float y_scale, int32_t zero, std::vector<float>& row, Q* y) {
+void requantize(int64_t m, int64_t n, const int32_t* sums, const float* a_scale,
+                const float* b_scale, bool per_column, float y_scale, int32_t zero,
+                std::vector<float>& row, Q* y) {
   const cpu::VectorKernels& kernels = cpu::active_kernels();
   row.resize(static_cast<size_t>(n));
   for (int64_t i = 0; i < m; ++i) {
@@ -317,18 +318,18 @@ void multiply_to_bytes(KernelContext& ctx) {
   product.fill_rows(slots.a_scale, 1.0f, a_scales.data());
   const Scales b_scales = as_list<float>(&ctx.input(slots.b_scale));
   std::vector<float> row;
-  product.run(p.m * p.n * int64_t{sizeof(int32_t)}, [&](const cpu::QuantizedRows& a,
-                                                        const cpu::QuantizedMatrix& b, int64_t at,
-                                                        int64_t first, int64_t index,
-                                                        std::byte* workspace) {
-    auto* sums = reinterpret_cast<int32_t*>(product.extra_memory());
-    cpu::multiply_integers(p.m, a, b, sums, p.n, workspace, ctx.pool());
-    const auto scales = column_scales(b_scales, index, p.n);
-    dispatch(Types<uint8_t, int8_t>{}, y.dtype(), [&]<class Q>() {
-      requantize(p.m, p.n, sums, a_scales.data() + first, scales.data(), scales.size() > 1, y_scale,
-                 number_in<int32_t>(y_zero, 0), row, y.data<Q>() + at);
-    });
-  });
+  product.run(p.m * p.n * int64_t{sizeof(int32_t)},
+              [&](const cpu::QuantizedRows& a, const cpu::QuantizedMatrix& b, int64_t at,
+                  int64_t first, int64_t index, std::byte* workspace) {
+                auto* sums = reinterpret_cast<int32_t*>(product.extra_memory());
+                cpu::multiply_integers(p.m, a, b, sums, p.n, workspace, ctx.pool());
+                const auto scales = column_scales(b_scales, index, p.n);
+                dispatch(Types<uint8_t, int8_t>{}, y.dtype(), [&]<class Q>() {
+                  requantize(p.m, p.n, sums, a_scales.data() + first, scales.data(),
+                             scales.size() > 1, y_scale, number_in<int32_t>(y_zero, 0), row,
+                             y.data<Q>() + at);
+                });
+              });
 }
 
 // Float8 operands are multiplied as the numbers that they are: exact products, sums in float32.
@@ -337,9 +338,8 @@ Tensor decoded(const Tensor& tensor) {
   if (is_narrow_float(tensor.dtype())) {
     decode_narrow_floats(tensor.dtype(), tensor.raw(), wide.data<float>(), tensor.size());
   } else {
-    dispatch(Types<int8_t, uint8_t>{}, tensor.dtype(), [&]<class T>() {
-      convert_all(tensor.data<T>(), wide.data<float>(), tensor.size());
-    });
+    dispatch(Types<int8_t, uint8_t>{}, tensor.dtype(),
+             [&]<class T>() { convert_all(tensor.data<T>(), wide.data<float>(), tensor.size()); });
   }
   return wide;
 }
@@ -369,15 +369,16 @@ void multiply_small_floats(KernelContext& ctx) {
   std::vector<float> sums(static_cast<size_t>(y.size()));
   Odometer a_at = plan.a, b_at = plan.b;
   for (int64_t i = 0; i < plan.batches; ++i, a_at.next(), b_at.next()) {
-    cpu::gemm(p.m, p.n, p.k, a.data<float>() + a_at.offset(), p.k,
-              b.data<float>() + b_at.offset(), p.n, false, sums.data() + i * p.m * p.n, p.n, {},
+    cpu::gemm(p.m, p.n, p.k, a.data<float>() + a_at.offset(), p.k, b.data<float>() + b_at.offset(),
+              p.n, false, sums.data() + i * p.m * p.n, p.n, {},
               ctx.scratch_of<float>(cpu::gemm_workspace(p.k, ctx.pool())), ctx.pool());
   }
   if (y.dtype() == DType::kUInt8 || y.dtype() == DType::kInt8) {
     for (float& sum : sums) sum *= factor;
     const cpu::VectorKernels& kernels = cpu::active_kernels();
     if (y.dtype() == DType::kUInt8) {
-      kernels.quantize_uint8(sums.data(), y.size(), 1, static_cast<int32_t>(zero), y.data<uint8_t>());
+      kernels.quantize_uint8(sums.data(), y.size(), 1, static_cast<int32_t>(zero),
+                             y.data<uint8_t>());
     } else {
       kernels.quantize_int8(sums.data(), y.size(), 1, static_cast<int32_t>(zero), y.data<int8_t>());
     }

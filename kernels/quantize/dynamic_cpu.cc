@@ -44,7 +44,8 @@ DynamicScale dynamic_scale(float low, float high) {
 
 DynamicScale dynamic_scale(const float* x, int64_t n) {
   const cpu::VectorKernels& kernels = cpu::active_kernels();
-  return n == 0 ? DynamicScale() : dynamic_scale(kernels.reduce_min(x, n), kernels.reduce_max(x, n));
+  return n == 0 ? DynamicScale()
+                : dynamic_scale(kernels.reduce_min(x, n), kernels.reduce_max(x, n));
 }
 
 void dynamic_quantize_linear(KernelContext& ctx) {
@@ -53,7 +54,8 @@ void dynamic_quantize_linear(KernelContext& ctx) {
   uint8_t* y = ctx.output(0, DType::kUInt8, x.shape()).data<uint8_t>();
   // Several texts at once, cut at the boundaries of segments or into the rows of a batch.
   const auto boundaries = ctx.segments();
-  const Shape* planned = ctx.num_outputs() > 1 && ctx.wants_output(1) ? ctx.planned_shape(1) : nullptr;
+  const Shape* planned =
+      ctx.num_outputs() > 1 && ctx.wants_output(1) ? ctx.planned_shape(1) : nullptr;
   const bool joined = planned != nullptr && planned->rank() == 1;
   const int64_t texts = joined ? (*planned)[0] : 1;
   const PerText<float> scales = per_text<float>(ctx, 1, texts, !joined);
@@ -63,7 +65,8 @@ void dynamic_quantize_linear(KernelContext& ctx) {
   const float* data = x.data<float>();
   const auto run = [&](int64_t i, ThreadPool* pool) {
     const int64_t begin = (boundaries.empty() ? i : boundaries[static_cast<size_t>(i)]) * width;
-    const int64_t end = (boundaries.empty() ? i + 1 : boundaries[static_cast<size_t>(i) + 1]) * width;
+    const int64_t end =
+        (boundaries.empty() ? i + 1 : boundaries[static_cast<size_t>(i) + 1]) * width;
     const DynamicScale dynamic = dynamic_scale(data + begin, end - begin);
     scales.put(i, dynamic.scale);
     zeros.put(i, static_cast<uint8_t>(dynamic.zero));

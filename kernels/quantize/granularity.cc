@@ -22,8 +22,7 @@ Granularity::Granularity(const Node& node, const Shape& x, const Shape& scale)
   require(x.rank() > 0, ErrorCode::kInvalidArgument, "a scalar has one scale, not ",
           scale.to_string());
   // A list has one axis, whatever the attribute says.
-  const int axis =
-      x.rank() == 1 ? 0 : normalize_axis(node.get<int64_t>("axis", 1), x.rank());
+  const int axis = x.rank() == 1 ? 0 : normalize_axis(node.get<int64_t>("axis", 1), x.rank());
   axis_ = x[axis];
   inner_ = x.product(axis + 1, x.rank());
   if (block == 0) {
@@ -35,9 +34,9 @@ Granularity::Granularity(const Node& node, const Shape& x, const Shape& scale)
     kind_ = Kind::kBlock;
     block_ = std::min(block, std::max<int64_t>(axis_, 1));
     blocks_ = axis_ / block_ + (axis_ % block_ != 0 ? 1 : 0);
-    require(scale.rank() == x.rank() && scale == x.with(axis, blocks_),
-            ErrorCode::kInvalidArgument, "scales ", scale.to_string(), " do not fit blocks of ",
-            block, " along axis ", axis, " of ", x.to_string());
+    require(scale.rank() == x.rank() && scale == x.with(axis, blocks_), ErrorCode::kInvalidArgument,
+            "scales ", scale.to_string(), " do not fit blocks of ", block, " along axis ", axis,
+            " of ", x.to_string());
     length_ = inner_;
     if (inner_ == 1) {
       runs_ = elements_ == 0 ? 0 : elements_ / axis_ * blocks_;
@@ -48,7 +47,8 @@ Granularity::Granularity(const Node& node, const Shape& x, const Shape& scale)
 }
 
 int64_t Granularity::grain() const {
-  return std::max<int64_t>(1, kChunk / std::max<int64_t>(1, elements_ / std::max<int64_t>(runs_, 1)));
+  return std::max<int64_t>(1,
+                           kChunk / std::max<int64_t>(1, elements_ / std::max<int64_t>(runs_, 1)));
 }
 
 }  // namespace hugot::quantize

@@ -13,8 +13,8 @@ namespace {
 
 DType output_dtype(const Node& node) {
   const int64_t number = node.get<int64_t>("output_dtype", 0);
-  require(number >= 0 && number < kDTypeCount, ErrorCode::kInvalidData, "attribute output_dtype = ",
-          number, " is no element type");
+  require(number >= 0 && number < kDTypeCount, ErrorCode::kInvalidData,
+          "attribute output_dtype = ", number, " is no element type");
   return static_cast<DType>(number);
 }
 
@@ -134,9 +134,9 @@ DType dequantized_type(const Node& node, DType scale) {
 namespace ops {
 
 OpDef onnx_QuantizeLinear(int) {
-  return with_gradient(define({2, 3}, quantize::infer_quantize, quantize::quantize_linear,
-                              quantize::batch_linear),
-                       quantize::rule::QuantizeLinear);
+  return with_gradient(
+      define({2, 3}, quantize::infer_quantize, quantize::quantize_linear, quantize::batch_linear),
+      quantize::rule::QuantizeLinear);
 }
 
 OpDef onnx_DequantizeLinear(int) {

@@ -126,19 +126,20 @@ bool quantize_bytes(KernelContext& ctx, const Granularity& granularity, const Te
                                             : p.zero->data<int8_t>()[i];
   };
   const cpu::VectorKernels& kernels = cpu::active_kernels();
-  parallel_for(ctx.pool(), granularity.run_count(), granularity.grain(), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Granularity::Run r = granularity.run(i);
-      const float scale = p.scale.data<float>()[r.scale];
-      if (y.dtype() == DType::kUInt8) {
-        kernels.quantize_uint8(from + r.at, r.count, scale, zero_at(r.scale),
-                               y.data<uint8_t>() + r.at);
-      } else {
-        kernels.quantize_int8(from + r.at, r.count, scale, zero_at(r.scale),
-                              y.data<int8_t>() + r.at);
-      }
-    }
-  });
+  parallel_for(ctx.pool(), granularity.run_count(), granularity.grain(),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   const Granularity::Run r = granularity.run(i);
+                   const float scale = p.scale.data<float>()[r.scale];
+                   if (y.dtype() == DType::kUInt8) {
+                     kernels.quantize_uint8(from + r.at, r.count, scale, zero_at(r.scale),
+                                            y.data<uint8_t>() + r.at);
+                   } else {
+                     kernels.quantize_int8(from + r.at, r.count, scale, zero_at(r.scale),
+                                           y.data<int8_t>() + r.at);
+                   }
+                 }
+               });
   return true;
 }
 
@@ -167,8 +168,9 @@ void quantize_in(KernelContext& ctx, const Granularity& granularity, const Tenso
         const int64_t s = r.scale + k * r.step;
         const T q = quotient(numbers.data()[r.at + k], scale.data()[s], round) +
                     (zero == nullptr ? T{0} : zero[s]);
-        wide[static_cast<size_t>(r.at + k)] =
-            std::is_same_v<T, double> ? round_to_odd(static_cast<double>(q)) : static_cast<float>(q);
+        wide[static_cast<size_t>(r.at + k)] = std::is_same_v<T, double>
+                                                  ? round_to_odd(static_cast<double>(q))
+                                                  : static_cast<float>(q);
       }
     }
     const NarrowOptions options = {.saturate = ctx.node().get<int64_t>("saturate", 1) != 0};
@@ -270,9 +272,8 @@ void quantize_linear(KernelContext& ctx) {
   const bool has_zero = ctx.num_inputs() > 2 && ctx.has_input(2);
   const DType dtype =
       quantized_type(ctx.node(), has_zero ? ctx.input(2).dtype() : DType::kUndefined);
-  for_texts(ctx, dtype, [&](const Tensor& x, const Parameters& p, Tensor& y) {
-    quantize_part(ctx, x, p, y);
-  });
+  for_texts(ctx, dtype,
+            [&](const Tensor& x, const Parameters& p, Tensor& y) { quantize_part(ctx, x, p, y); });
 }
 
 void dequantize_linear(KernelContext& ctx) {
