@@ -72,4 +72,28 @@ TEST_CASE("errors carry their contexts in front") {
   }
 }
 
+TEST_CASE("a deferred tensor is made once, for all its copies") {
+  int made = 0;
+  const Tensor tensor = Tensor::deferred(DType::kFloat32, {2, 2}, [&] {
+    ++made;
+    return Tensor::from<float>({2, 2}, {1, 2, 3, 4});
+  });
+  const Tensor flat = tensor.reshaped({4});
+  CHECK(made == 0);
+  CHECK(flat.is_deferred());
+  CHECK(flat.bytes() == 16);
+  CHECK(flat.data<float>()[3] == 4);
+  CHECK(tensor.data<float>() == flat.data<float>());
+  CHECK(identical(tensor.clone(), Tensor::from<float>({2, 2}, {1, 2, 3, 4})));
+  CHECK(made == 1);
+
+  // Whoever asks for it gets the error, each time.
+  const Tensor broken = Tensor::deferred(DType::kFloat32, {1},
+                                         []() -> Tensor { fail(ErrorCode::kIo, "no weights"); });
+  for (int i = 0; i < 2; ++i) CHECK_THROWS_AS(broken.raw(), Error);
+  const Tensor other =
+      Tensor::deferred(DType::kFloat32, {1}, [] { return Tensor(DType::kInt8, {1}); });
+  CHECK_THROWS_AS(other.raw(), Error);
+}
+
 }  // namespace hugot

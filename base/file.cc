@@ -52,6 +52,18 @@ int open_for_reading(const std::filesystem::path& path, int flags) {
   return fd;
 }
 
+int64_t nanoseconds(const struct timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+FileStamp stamp_of(const struct stat& info) {
+  return {.device = info.st_dev,
+          .inode = info.st_ino,
+          .size = static_cast<uint64_t>(info.st_size),
+          .modified_ns = nanoseconds(info.st_mtim),
+          .changed_ns = nanoseconds(info.st_ctim)};
+}
+
 // A new file beside `path` that is removed again unless it was renamed.
 class TemporaryFile {
  public:
@@ -68,13 +80,14 @@ class TemporaryFile {
     buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
   }
 
-  void commit() {
+  void commit(Durable durable) {
     flush();
-    if (::fsync(fd_.get()) != 0) fail_errno_io("write", errno);
+    const bool sync = durable == Durable::kYes;
+    if (sync && ::fsync(fd_.get()) != 0) fail_errno_io("write", errno);
     if (const int error = fd_.close(); error != 0) fail_errno_io("write", error);
     if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail_errno_io("replace", errno);
     renamed_ = true;
-    sync_directory();
+    if (sync) sync_directory();
   }
 
  private:
@@ -137,6 +150,8 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
   require(S_ISREG(info.st_mode), ErrorCode::kIo, "cannot read ", path.string(),
           ": not a regular file");
   const std::shared_ptr<MappedFile> file(new MappedFile);
+  file->path_ = path;
+  file->stamp_ = stamp_of(info);
   if (info.st_size > 0) {
     const auto size = static_cast<size_t>(info.st_size);
     void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
@@ -192,10 +207,11 @@ std::string read_file(const std::filesystem::path& path) {
 
 void write_file_atomically(
     const std::filesystem::path& path,
-    const std::function<void(const std::function<void(std::span<const std::byte>)>& sink)>& write) {
+    const std::function<void(const std::function<void(std::span<const std::byte>)>& sink)>& write,
+    Durable durable) {
   TemporaryFile file(path);
   write([&file](std::span<const std::byte> bytes) { file.write(bytes); });
-  file.commit();
+  file.commit(durable);
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view contents) {

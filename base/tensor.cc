@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <ostream>
 
@@ -27,6 +28,13 @@ std::shared_ptr<std::vector<std::string>> allocate_strings(size_t count) {
   }
 }
 
+// What the copies of a deferred tensor share.
+struct Deferred {
+  std::once_flag once;
+  std::function<Tensor()> make;
+  Tensor tensor;
+};
+
 }  // namespace
 
 Tensor::Tensor(DType dtype, const Shape& shape) : dtype_(dtype), shape_(shape), allocated_(true) {
@@ -43,6 +51,26 @@ Tensor::Tensor(DType dtype, const Shape& shape) : dtype_(dtype), shape_(shape), 
 
 Tensor::Tensor(DType dtype, const Shape& shape, const void* data, std::shared_ptr<const void> owner)
     : dtype_(dtype), shape_(shape), data_(const_cast<void*>(data)), owner_(std::move(owner)) {}
+
+Tensor Tensor::deferred(DType dtype, const Shape& shape, std::function<Tensor()> make) {
+  auto deferred = std::make_shared<Deferred>();
+  deferred->make = std::move(make);
+  Tensor tensor(dtype, shape, nullptr, std::move(deferred));
+  tensor.deferred_ = true;
+  return tensor;
+}
+
+void* Tensor::deferred_data() const {
+  auto& deferred = *const_cast<Deferred*>(static_cast<const Deferred*>(owner_.get()));
+  std::call_once(deferred.once, [&] {
+    Tensor made = deferred.make();
+    require(made.dtype() == dtype_ && made.size() == size(), ErrorCode::kInternal,
+            "a deferred tensor became ", describe(made), " and not ", describe(*this));
+    deferred.tensor = std::move(made);
+    deferred.make = nullptr;
+  });
+  return deferred.tensor.raw();
+}
 
 Tensor Tensor::reshaped(const Shape& shape) const {
   require(shape.size() == size(), ErrorCode::kInvalidArgument, "cannot view ", describe(*this),

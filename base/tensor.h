@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <functional>
 #include <iosfwd>
 #include <memory>
 #include <span>
@@ -30,6 +31,10 @@ class Tensor {
   // View on foreign memory. `owner` keeps it alive; null when somebody else does.
   Tensor(DType dtype, const Shape& shape, const void* data, std::shared_ptr<const void> owner = {});
 
+  // A tensor whose elements `make` computes when somebody looks at them for the first time, in
+  // whatever thread that is. `make` gives a tensor of this type and shape, and is released then.
+  static Tensor deferred(DType dtype, const Shape& shape, std::function<Tensor()> make);
+
   // Copies `values` into a new tensor.
   template <class T>
   static Tensor from(const Shape& shape, std::span<const T> values);
@@ -49,23 +54,24 @@ class Tensor {
   int64_t size() const { return shape_.size(); }
   size_t bytes() const { return byte_size(dtype_, shape_); }
   bool owns() const { return owner_ != nullptr; }
+  bool is_deferred() const { return deferred_; }
   // True when this is the only tensor on memory that a constructor has allocated: it may be
   // written.
   bool unique() const { return allocated_ && owner_.use_count() == 1; }
 
-  void* raw() { return data_; }
-  const void* raw() const { return data_; }
+  void* raw() { return deferred_ ? deferred_data() : data_; }
+  const void* raw() const { return deferred_ ? deferred_data() : data_; }
 
   // The elements; throws kInternal when T is not the element type.
   template <class T>
   T* data() {
     check_dtype(dtype_of<T>);
-    return static_cast<T*>(data_);
+    return static_cast<T*>(raw());
   }
   template <class T>
   const T* data() const {
     check_dtype(dtype_of<T>);
-    return static_cast<const T*>(data_);
+    return static_cast<const T*>(raw());
   }
   template <class T>
   std::span<const T> values() const {
@@ -86,12 +92,14 @@ class Tensor {
 
  private:
   void check_dtype(DType wanted) const;
+  void* deferred_data() const;
 
   DType dtype_ = DType::kUndefined;
   Shape shape_;
   void* data_ = nullptr;
   std::shared_ptr<const void> owner_;
   bool allocated_ = false;  // not somebody's memory that is only kept alive
+  bool deferred_ = false;   // owner_ is a Deferred, which has the data
 };
 
 template <class T>

@@ -91,7 +91,7 @@ std::vector<Datum> run_single(const Node& node, std::span<const Datum> inputs, T
                             const bool given = input.is_tensor() && input.defined();
                             constants.push_back(given ? &input.tensor() : nullptr);
                           }
-                          prepared = node.op->prepare(node, constants);
+                          prepared = node.op->prepare(node, constants, fresh_blocks());
                         }
                         SingleContext context(node, inputs, prepared.get(), pool, max_bytes);
                         node.op->cpu(context);

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/block_store.h"
 #include "base/datum.h"
 #include "base/tensor.h"
 #include "base/thread_pool.h"
@@ -173,9 +174,11 @@ class KernelContext {
 using InferFunction = void (*)(InferContext&);
 using BatchingFunction = Batching (*)(const BatchQuery&);
 using KernelFunction = void (*)(KernelContext&);
-// `constants[i]` is input i when it is a constant of the graph, else null.
-using PrepareFunction =
-    std::shared_ptr<const Prepared> (*)(const Node& node, std::span<const Tensor* const> constants);
+// `constants[i]` is input i when it is a constant of the graph, else null. Large results lie in
+// blocks of `store`, and the constants' elements are looked at only where such a block is filled:
+// then a store that remembers the blocks saves reading the weights at all.
+using PrepareFunction = std::shared_ptr<const Prepared> (*)(
+    const Node& node, std::span<const Tensor* const> constants, BlockStore& store);
 // Appends the nodes that compute the gradients of the inputs: graph/gradient.h.
 class GradientContext;
 using GradientRule = void(GradientContext&);

@@ -136,7 +136,8 @@ const Subgraph& Subgraphs::at(std::string_view name) const {
 }
 
 std::shared_ptr<const Prepared> prepare_subgraphs(const Node& node,
-                                                  std::span<const Tensor* const> /*constants*/) {
+                                                  std::span<const Tensor* const> /*constants*/,
+                                                  BlockStore& /*store*/) {
   return std::make_shared<const Subgraphs>(node);
 }
 

@@ -70,7 +70,8 @@ class Subgraphs final : public Prepared {
 
 // OpDef::prepare of every operator with subgraphs.
 std::shared_ptr<const Prepared> prepare_subgraphs(const Node& node,
-                                                  std::span<const Tensor* const> constants);
+                                                  std::span<const Tensor* const> constants,
+                                                  BlockStore& store);
 
 // Runs a body within one execution of its node.
 class SubgraphRun {

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
 #include "graph/exec/state_pool.h"
+#include "models/packed_cache.h"
 
 namespace hugot {
 namespace {
@@ -88,6 +90,13 @@ const char* precision_name(Precision precision) {
   fail(ErrorCode::kInvalidArgument, "no such precision: ", static_cast<int>(precision));
 }
 
+// Everything but the model that decides which weights are packed, and how.
+std::string how_packed(const EncoderOptions& options, int output) {
+  return str(precision_name(options.precision), " output ", output, " rows ",
+             static_cast<int>(options.rows), " type ids ", options.may_have_type_ids,
+             " first position ", options.first_position);
+}
+
 // Consecutive entries of the sorted order, at most `budget` tokens unless a single text is longer.
 struct MicroBatch {
   size_t begin;
@@ -156,6 +165,16 @@ class RaggedEncoder final : public Encoder {
   }
 
   bool per_token() const override { return row_kept_ || plan_->output_per_token(0); }
+  std::optional<int64_t> width() const override {
+    int64_t width = 1;  // the output is [1, S, ..] or [1, ..]
+    for (const Dim& dim : *plan_->graph().fact(plan_->graph().outputs[0]).shape) {
+      if (dim == Dim::symbol(kLengthSymbol)) continue;
+      const auto number = dim.number();
+      if (!number) return std::nullopt;
+      width *= *number;
+    }
+    return width;
+  }
   const RaggedPlan* ragged_plan() const override { return plan_.get(); }
   const Graph& graph() const override { return plan_->graph(); }
 
@@ -236,6 +255,7 @@ class OneByOneEncoder final : public Encoder {
   }
 
   bool per_token() const override { return per_token_; }
+  std::optional<int64_t> width() const override { return std::nullopt; }
   const RaggedPlan* ragged_plan() const override { return nullptr; }
   const Graph& graph() const override { return plan_->graph(); }
 
@@ -316,7 +336,13 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
           if (options.precision != Precision::kFloat32) {
             lower_precision(graph, context, precision_name(options.precision));
           }
-          auto plan = RaggedPlan::compile(std::move(graph), inputs);
+          std::optional<PackedCache> cache;
+          if (!options.cache_directory.empty() && !model.files.empty()) {
+            cache.emplace(options.cache_directory, model.files, how_packed(options, output));
+          }
+          auto plan =
+              RaggedPlan::compile(std::move(graph), inputs, cache ? *cache : fresh_blocks());
+          if (cache) cache->save();
           model.drop_pages();
           return std::make_shared<RaggedEncoder>(std::move(plan), std::move(context));
         } catch (const Error& error) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -45,6 +46,8 @@ struct EncoderOptions {
   PassObserver observer = {};  // sees the graph after every pass
   int64_t first_position = 0;  // what the graph's position_ids begin with, if it has that input
   Precision precision = Precision::kFloat32;  // of linear layers
+  // Where packed weights are remembered (models/packed_cache.h). Empty: nowhere.
+  std::filesystem::path cache_directory = {};
 };
 
 // Loads an ONNX encoder (inputs input_ids and, where it has them, attention_mask, token_type_ids,
@@ -73,6 +76,8 @@ class Encoder {
 
   // True when the output has a row per token, wanted or not.
   virtual bool per_token() const = 0;
+  // Elements of a row, where that can be told without running the model.
+  virtual std::optional<int64_t> width() const = 0;
   // The ragged plan, or null when texts run one by one; `why_not_ragged` tells the reason then.
   virtual const RaggedPlan* ragged_plan() const = 0;
   const std::string& why_not_ragged() const { return why_not_ragged_; }

@@ -78,4 +78,10 @@ std::shared_ptr<const MappedFile> ExternalFiles::open(const std::string& locatio
   return file;
 }
 
+std::vector<std::shared_ptr<const MappedFile>> ExternalFiles::opened() const {
+  std::vector<std::shared_ptr<const MappedFile>> opened;
+  for (const auto& [path, file] : files_) opened.push_back(file);
+  return opened;
+}
+
 }  // namespace hugot

@@ -43,6 +43,9 @@ class ExternalFiles {
   // regular file.
   std::shared_ptr<const MappedFile> open(const std::string& location);
 
+  // All files that open() has given, by path.
+  std::vector<std::shared_ptr<const MappedFile>> opened() const;
+
  private:
   std::filesystem::path base_;                      // locations are relative to it
   std::vector<std::filesystem::path> directories_;  // canonical; targets must lie in one of them

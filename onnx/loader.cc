@@ -62,14 +62,15 @@ LoadedModel load(const ModelBytes& source, const std::filesystem::path& path, co
   model.owner = source.owner;
   model.path = path;
   model.external_data_directory = options.external_data_directory;
+  model.files = external.opened();
+  if (source.file != nullptr) model.files.insert(model.files.begin(), source.file);
   return model;
 }
 
 }  // namespace
 
 void LoadedModel::drop_pages() const {
-  if (path.empty()) return;
-  std::static_pointer_cast<const MappedFile>(owner)->drop_pages(bytes.data(), bytes.size());
+  for (const auto& file : files) file->drop_pages(file->bytes().data(), file->bytes().size());
 }
 
 LoadedModel load_model(const std::filesystem::path& path, const OpRegistry& ops,

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/file.h"
 #include "graph/graph.h"
 #include "graph/op.h"
 
@@ -46,8 +47,10 @@ struct LoadedModel {
   std::shared_ptr<const void> owner;
   std::filesystem::path path;
   std::filesystem::path external_data_directory;
+  // The model's file and those of its external data, without those that are read in memory.
+  std::vector<std::shared_ptr<const MappedFile>> files;
 
-  // Tells the kernel that the file's pages are not needed for now, e.g. once weights are packed.
+  // Tells the kernel that the files' pages are not needed for now, e.g. once weights are packed.
   // What is touched again is read again. Nothing happens for a model from memory.
   void drop_pages() const;
 };

@@ -20,8 +20,8 @@ using onnx_proto::TensorProto;
 constexpr size_t kMaxDenseBytes = size_t{256} << 20;
 constexpr size_t kMaxDenseRatio = 1024;
 constexpr size_t kMinDenseBytes = size_t{1} << 16;
-// Copies smaller than this are not worth a system call to drop their source.
-constexpr size_t kMinDrop = size_t{1} << 16;
+// Copies smaller than this are made at once, and are not worth a system call to drop their source.
+constexpr size_t kLarge = size_t{1} << 16;
 
 // Bytes at which a type must lie for access through its C++ type.
 size_t alignment_of(DType dtype) {
@@ -34,7 +34,8 @@ bool are_bools(std::span<const std::byte> bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b <= std::byte{1}; });
 }
 
-// A tensor over little-endian data: a view where the type allows it, else a copy.
+// A tensor over little-endian data: a view where the type allows it, else a copy, for large ones
+// when it is needed.
 Tensor from_bytes(DType dtype, const Shape& shape, std::span<const std::byte> data,
                   const std::shared_ptr<const void>& owner, const MappedFile* file) {
   require(dtype != DType::kString, ErrorCode::kInvalidData, "strings cannot be raw or external");
@@ -45,16 +46,20 @@ Tensor from_bytes(DType dtype, const Shape& shape, std::span<const std::byte> da
   if (wanted > 0 && aligned && (dtype != DType::kBool || are_bools(data))) {
     return Tensor(dtype, shape, data.data(), owner);
   }
-  Tensor copy(dtype, shape);
-  if (wanted == 0) return copy;
-  std::memcpy(copy.raw(), data.data(), wanted);
-  if (file != nullptr && wanted >= kMinDrop) file->drop_pages(data.data(), data.size());
-  if (dtype == DType::kBool) {
-    auto* bools = static_cast<uint8_t*>(copy.raw());
-    std::transform(bools, bools + wanted, bools,
-                   [](uint8_t b) { return static_cast<uint8_t>(b != 0); });
-  }
-  return copy;
+  const auto copy = [=] {
+    Tensor result(dtype, shape);
+    if (wanted == 0) return result;
+    std::memcpy(result.raw(), data.data(), wanted);
+    if (file != nullptr && wanted >= kLarge) file->drop_pages(data.data(), data.size());
+    if (dtype == DType::kBool) {
+      auto* bools = static_cast<uint8_t*>(result.raw());
+      std::transform(bools, bools + wanted, bools,
+                     [](uint8_t b) { return static_cast<uint8_t>(b != 0); });
+    }
+    return result;
+  };
+  if (wanted < kLarge) return copy();
+  return Tensor::deferred(dtype, shape, [copy, owner] { return copy(); });
 }
 
 // Converts each entry of a repeated field to Stored, which is an element, a part of one (complex

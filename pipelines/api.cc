@@ -1,4 +1,7 @@
 // The C++ interface.
+#include <cstdlib>
+#include <utility>
+
 #include "hugot/hugot.hpp"
 #include "models/model_directory.h"
 #include "pipelines/feature_extraction.h"
@@ -8,10 +11,20 @@ namespace hugot {
 
 std::string_view version() noexcept { return HUGOT_VERSION; }
 
+std::filesystem::path default_cache_directory() {
+  if (const char* directory = std::getenv("HUGOT_CACHE")) return directory;
+  for (const auto& [variable, below] :
+       {std::pair("XDG_CACHE_HOME", "hugot"), std::pair("HOME", ".cache/hugot")}) {
+    const char* const directory = std::getenv(variable);
+    if (directory != nullptr && *directory != '\0') return std::filesystem::path(directory) / below;
+  }
+  return {};
+}
+
 Session::Session(const SessionOptions& options) {
   require(options.threads >= 0, ErrorCode::kInvalidArgument, "threads ", options.threads,
           ": a positive number, or 0 for all processors, is expected");
-  impl_ = std::make_shared<Impl>(options.threads);
+  impl_ = std::make_shared<Impl>(options);
 }
 
 Session::~Session() = default;

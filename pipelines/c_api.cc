@@ -101,6 +101,18 @@ hugot_status hugot_session_create(int threads, hugot_session** session) {
   });
 }
 
+hugot_status hugot_session_create_with_cache(int threads, const char* cache_directory,
+                                             hugot_session** session) {
+  return guarded([&] {
+    require_pointer(session, "session");
+    const std::filesystem::path directory = cache_directory == nullptr
+                                                ? hugot::default_cache_directory()
+                                                : std::filesystem::path(cache_directory);
+    *session =
+        new hugot_session{hugot::Session({.threads = threads, .cache_directory = directory})};
+  });
+}
+
 void hugot_session_free(hugot_session* session) { delete session; }
 
 void hugot_feature_extraction_options_init(hugot_feature_extraction_options* options) {

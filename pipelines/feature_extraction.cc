@@ -104,6 +104,7 @@ FeatureExtraction::Impl::Impl(std::shared_ptr<Session::Impl> session,
   EncoderOptions encoder_options;
   encoder_options.may_have_type_ids = has_type_ids_;
   encoder_options.precision = options.precision;
+  encoder_options.cache_directory = session_->cache_directory;
   encoder_options.rows = SentenceHead::rows(directory_.modules, options);
   LoadedModel model = load_model(graph_file, session_->ops);
   encoder_options.output = choose_output(model, options.output_name, must_pool);
@@ -111,18 +112,24 @@ FeatureExtraction::Impl::Impl(std::shared_ptr<Session::Impl> session,
   require(encoder_->per_token() || !options.pooling, ErrorCode::kInvalidArgument, "output '",
           encoder_options.output, "' has one row per text: there is nothing to pool");
   head_ = std::make_unique<const SentenceHead>(directory_.modules, options, encoder_->per_token());
-  probe_dim(options.truncate_dim);
+  find_dim(options.truncate_dim);
 }
 
-void FeatureExtraction::Impl::probe_dim(int truncate_dim) {
-  Item item;
-  tokenizer_.encode_ids("a", encode_options_, item.ids);
-  if (item.ids.empty()) item.ids = {0};
-  const EncoderText text{item.ids, {}};
-  encoder_->run({&text, 1}, session_->pool,
-                [&](size_t, const float* rows, int64_t count, int64_t width) {
-                  dim_ = head_->apply(rows, count, width, 0).size();
-                });
+// The length of the vectors, for which the model is run only when there is no other way.
+void FeatureExtraction::Impl::find_dim(int truncate_dim) {
+  if (const auto width = encoder_->width()) {
+    const std::vector<float> row(static_cast<size_t>(*width));
+    dim_ = head_->apply(row.data(), 1, *width, 0).size();
+  } else {
+    Item item;
+    tokenizer_.encode_ids("a", encode_options_, item.ids);
+    if (item.ids.empty()) item.ids = {0};
+    const EncoderText text{item.ids, {}};
+    encoder_->run({&text, 1}, session_->pool,
+                  [&](size_t, const float* rows, int64_t count, int64_t row_width) {
+                    dim_ = head_->apply(rows, count, row_width, 0).size();
+                  });
+  }
   require(static_cast<size_t>(truncate_dim) <= dim_, ErrorCode::kInvalidArgument, "truncate_dim ",
           truncate_dim, ": the model's vectors have ", dim_, " elements only");
 }

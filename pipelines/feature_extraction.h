@@ -77,7 +77,7 @@ class HUGOT_LOCAL FeatureExtraction::Impl {
   void encode(std::span<Item* const> items, std::span<const size_t> rows, EmbeddingResult& result,
               std::stop_token stop) const;
   void check_ids(Item& item) const;
-  void probe_dim(int truncate_dim);
+  void find_dim(int truncate_dim);
 
   std::shared_ptr<Session::Impl> session_;
   ModelDirectory directory_;

@@ -274,6 +274,40 @@ TEST_CASE("feature extraction: a pipeline outlives its session") {
   CHECK(embed.run({"hello world"}).rows == 1);
 }
 
+TEST_CASE("the folder of the cache, and sessions with one") {
+  const auto with = [](const char* name, const char* value) {
+    if (value == nullptr) {
+      unsetenv(name);
+    } else {
+      setenv(name, value, 1);
+    }
+  };
+  with("HUGOT_CACHE", nullptr);
+  with("XDG_CACHE_HOME", "/x");
+  CHECK(default_cache_directory() == "/x/hugot");
+  with("XDG_CACHE_HOME", nullptr);
+  with("HOME", "/h");
+  CHECK(default_cache_directory() == "/h/.cache/hugot");
+  with("HUGOT_CACHE", "");
+  CHECK(default_cache_directory().empty());
+  const TemporaryDirectory folder;
+  with("HUGOT_CACHE", folder.path().c_str());
+  CHECK(default_cache_directory() == folder.path());
+
+  hugot_session* session = nullptr;
+  REQUIRE(hugot_session_create_with_cache(1, nullptr, &session) == HUGOT_OK);
+  hugot_feature_extraction* pipeline = nullptr;
+  REQUIRE(hugot_feature_extraction_create(session, tiny_bert().c_str(), nullptr, &pipeline) ==
+          HUGOT_OK);
+  hugot_feature_extraction_free(pipeline);
+  hugot_session_free(session);
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
+
+  Session cached({.cache_directory = folder.path()});
+  CHECK(cached.feature_extraction(tiny_bert()).run({"a b"}).embeddings ==
+        Session().feature_extraction(tiny_bert()).run({"a b"}).embeddings);
+}
+
 TEST_CASE("C interface: embeddings and errors") {
   CHECK(std::strcmp(hugot_version(), version().data()) == 0);
   hugot_session* session = nullptr;

@@ -11,9 +11,11 @@ namespace hugot {
 
 class HUGOT_LOCAL Session::Impl {
  public:
-  explicit Impl(int threads) : ops(builtin_ops()), pool(threads) {}
+  explicit Impl(const SessionOptions& options)
+      : ops(builtin_ops()), cache_directory(options.cache_directory), pool(options.threads) {}
 
   const OpRegistry ops;
+  const std::filesystem::path cache_directory;
   ThreadPool pool;
 };
 

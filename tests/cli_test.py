@@ -84,6 +84,25 @@ class Usage(unittest.TestCase):
             self.assertLessEqual(worst, tolerance, precision)
             self.assertEqual(worst > 0, precision != "fp32")
 
+    def test_cache(self):
+        row = lines({"input": "hello world"})
+        with tempfile.TemporaryDirectory(dir=WORK) as folder:
+            cache = Path(folder) / "cache"
+            wanted = run("--cache", "", stdin=row)
+            self.assertEqual(wanted[0], 0)
+            self.assertEqual(run("--cache", cache, stdin=row), wanted)
+            files = list(cache.iterdir())
+            self.assertEqual(len(files), 1)
+            written = files[0].stat().st_ino
+            self.assertEqual(run("--cache", cache, stdin=row), wanted)
+            self.assertEqual(files[0].stat().st_ino, written)
+            os.truncate(files[0], files[0].stat().st_size // 2)
+            self.assertEqual(run("--cache", cache, stdin=row), wanted)
+            self.assertNotEqual(files[0].stat().st_ino, written)
+            # Where nothing can be written it works all the same, without a word.
+            self.assertEqual(run("--cache", files[0] / "below", stdin=row), wanted)
+            self.assertEqual(run(stdin=row, env={**os.environ, "HUGOT_CACHE": ""}), wanted)
+
     def test_both_spellings(self):
         row = lines({"input": "hello"})
         a = run("--batchSize", 1, "--maxLength", 8, "--truncateDim", 3, stdin=row)
@@ -551,6 +570,7 @@ def run_suite(module):
     HUGOT = str(Path(sys.argv[1]).resolve())
     with tempfile.TemporaryDirectory() as folder:
         WORK = Path(folder)
+        os.environ["HUGOT_CACHE"] = str(WORK / "cache")
         MODEL = WORK / "tiny"
         subprocess.run([HUGOT, "convert", ROOT / "tests/data/tiny-bert", MODEL], check=True,
                        capture_output=True)

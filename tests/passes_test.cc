@@ -400,6 +400,25 @@ TEST_CASE("threads that share a plan may begin at once; weights are packed once"
   for (const Tensor& result : results) CHECK(identical(result, expected));
 }
 
+TEST_CASE("a large folded weight is computed when it is packed, and not by the passes") {
+  GraphBuilder b(14);
+  const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 96}));
+  const ValueId w = b.weights({300, 96}, 1);
+  const Attributes swap = {{"perm", std::vector<int64_t>{1, 0}}};
+  b.graph.outputs = {b.op("MatMul", {x, b.op("Transpose", {w}, swap)})};
+  const Tensor input = test::random_tensor(DType::kFloat32, {5, 96}, -4, 4, 1);
+  const Tensor expected = run_exact(b.graph, input);
+  PassContext context{ops()};
+  fold_constants(b.graph, context);
+  b.graph.remove_dead();
+  REQUIRE(b.graph.node_count() == 1);
+  const Tensor* const weight = b.graph.constant(b.graph.node(0).inputs[1]);
+  REQUIRE(weight != nullptr);
+  CHECK(weight->is_deferred());
+  CHECK(weight->shape() == Shape{96, 300});
+  CHECK(identical(run_exact(b.graph, input), expected));
+}
+
 TEST_CASE("what a few numbers of a model can make huge is not folded, and an error when it runs") {
   using Build = ValueId (*)(GraphBuilder&);
   const std::vector<Build> huge = {

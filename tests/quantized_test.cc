@@ -228,6 +228,17 @@ TEST_CASE("integers and dequantized numbers of several texts, where nothing is f
   check_model(model);
 }
 
+TEST_CASE("texts of packed elements cannot be joined") {
+  const auto build = [](GraphBuilder& b, ValueId ids) {
+    const ValueId x = b.op("Gather", {b.weights({kVocabulary, 16}, 1), ids});
+    const ValueId scale = b.number(0.1f);
+    const ValueId q =
+        b.op("QuantizeLinear", {x, scale}, {{"output_dtype", static_cast<int64_t>(DType::kInt4)}});
+    return b.op("DequantizeLinear", {q, scale});
+  };
+  CHECK_THROWS_WITH_AS(make_model(build, 21), doctest::Contains("int4"), Error);
+}
+
 TEST_CASE("a statically quantized encoder runs packed") {
   const Model model = make_model([](GraphBuilder& b, ValueId ids) {
     const ValueId x =

@@ -233,7 +233,8 @@ Spread spread_over(const std::vector<Round>& rounds, const Rate& rate) {
 double rounded(double value, double digits) { return std::round(value * digits) / digits; }
 
 nlohmann::ordered_json results_of(const Timings& timings, const PeakMeter& peak, int threads,
-                                  double load_seconds, bool has_flops) {
+                                  double load_seconds, bool has_flops,
+                                  const std::string& precision) {
   const auto median = [&](const auto& rate) { return spread_over(timings.rounds, rate).median; };
   const Round& first = timings.rounds.front();
   nlohmann::ordered_json out;
@@ -255,7 +256,7 @@ nlohmann::ordered_json results_of(const Timings& timings, const PeakMeter& peak,
   out["threads"] = threads;
   out["texts"] = first.texts;
   out["tokens"] = first.tokens;
-  out["precision"] = "fp32";
+  out["precision"] = precision;
   out["rounds"] = timings.rounds.size();
   out["tokens_per_cpu_s"] = rounded(
       median([](const Round& r) { return static_cast<double>(r.tokens) / r.cpu_seconds; }), 10);
@@ -275,7 +276,7 @@ std::string table_of(const nlohmann::ordered_json& results, const Timings& timin
   out += "run       " + std::to_string(timings.rounds.size()) + " rounds, " +
          (options.one_by_one ? "a call per text" : "a call for all") + ", " +
          std::to_string(results["threads"].get<int>()) + " threads, " +
-         results["isa"].get<std::string>() + ", fp32\n";
+         results["isa"].get<std::string>() + ", " + options.precision + "\n";
   out += "speed     " + number("texts_per_s", "%.1f texts/s") + format_number(" (%.1f", speed.low) +
          format_number(" .. %.1f)", speed.high) + number("tokens_per_s", ", %.0f tokens/s") +
          number("tokens_per_cpu_s", ", %.0f tokens per CPU second\n");
@@ -295,10 +296,12 @@ std::string table_of(const nlohmann::ordered_json& results, const Timings& timin
 int bench_model(const ModelBenchOptions& options) {
   Corpus corpus = read_corpus(options);
   const double start = now();
-  const auto session = std::make_shared<Session::Impl>(options.threads);
+  const auto session = std::make_shared<Session::Impl>(
+      SessionOptions{.threads = options.threads, .cache_directory = options.cache});
   FeatureExtractionOptions pipeline_options;
   pipeline_options.max_length = options.max_length;
   pipeline_options.onnx_filename = options.onnx_filename;
+  pipeline_options.precision = precision_from_name(options.precision);
   const Pipeline pipeline(session, find_model(options.model, options.model_folder),
                           pipeline_options);
   const double load_seconds = now() - start;
@@ -312,7 +315,8 @@ int bench_model(const ModelBenchOptions& options) {
     for (size_t i = 0; i < warm_up; ++i) call(pipeline, corpus, i, i + 1);
   }
   const Timings timings = time_rounds(options, pipeline, corpus, work, threads, peak);
-  const auto results = results_of(timings, peak, threads, load_seconds, !work.flops.empty());
+  const auto results =
+      results_of(timings, peak, threads, load_seconds, !work.flops.empty(), options.precision);
   std::string table = table_of(results, timings, options, corpus.tokenized());
   if (options.profile) table += profile(options, pipeline, corpus, session->pool);
   report(options.json, results, table);

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Compares hugot with other engines on this machine and writes docs/benchmarks.md.
 
-    benchmark.py [--rounds N] [--engines ours,onnxruntime,..] [--threads N] [--limit N] [--help]
+    benchmark.py [--rounds N] [--engines ours,onnxruntime,..] [--workloads glosses,int8,..]
+                 [--threads N] [--limit N] [--help]
 
 Needs a build (tools/quickstart.sh). Python packages of the other engines go into a virtual
 environment of their own, build/benchmark-venv (with torch seven gigabytes); an engine that cannot be
@@ -19,6 +20,7 @@ import os
 import platform
 import random
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -29,31 +31,66 @@ WORK = ROOT / "build/benchmark"
 VENV = ROOT / "build/benchmark-venv"
 MAX_LENGTH = 256
 ONE_BY_ONE_TEXTS = 400
-TOLERANCE = 1e-4  # of vectors of length 1, against ours
+TOLERANCE = 1e-4  # of float32 vectors of length 1, against ours
 
 PACKAGES = {
-    "onnxruntime": ["onnxruntime"],
+    "onnxruntime": ["onnxruntime", "onnx"],  # onnx: to quantize
     "openvino": ["openvino"],
     "sentence-transformers": ["sentence-transformers"],
     "ctranslate2": ["ctranslate2", "sentence-transformers"],
     "tokenizers": ["tokenizers"],
 }
-MODES = {
-    "onnxruntime": ["order", "sorted", "budget", "processes", "one"],
-    "openvino": ["sorted", "budget", "one"],
-    "sentence-transformers": ["sorted", "one"],
-    "ctranslate2": ["sorted", "budget", "one"],
-}
 MODE_NAMES = {
-    "order": "batches of 32 in order of arrival",
+    "order": "batches of {batch} in order of arrival",
     "sorted": "batches of 32 sorted by length",
     "budget": "sorted, 512 padded tokens per batch",
     "processes": "the same in one-thread processes",
     "one": "one text per call",
+    "callers": "one text per call from {threads} threads",
     "all": "one call for all",
     "texts": "one call for all, tokenizing included",
+    "one-texts": "one text per call, tokenizing included",
 }
-CORPORA = {"glosses": "WordNet glosses", "man": "paragraphs of manual pages"}
+
+
+class Workload:
+    """What is measured: a corpus, how it is fed to each engine, and what counts."""
+
+    def __init__(self, title, corpus, ours, peers, key="texts_per_s", model="MiniLM",
+                 precision="fp32", batch=32):
+        self.title, self.corpus, self.ours, self.peers = title, corpus, ours, peers
+        self.key, self.model, self.precision, self.batch = key, model, precision, batch
+
+    @property
+    def sign(self):
+        return -1 if self.key == "p50_ms" else 1
+
+
+BATCHED = {"onnxruntime": ["order", "sorted", "budget", "processes"],
+           "openvino": ["sorted", "budget"], "ctranslate2": ["sorted", "budget"],
+           "sentence-transformers": ["sorted"]}
+SINGLE = {"onnxruntime": ["one"], "openvino": ["one"], "ctranslate2": ["one"],
+          "sentence-transformers": ["one"]}
+GRAPHS = {"onnxruntime": ["order"], "openvino": ["order"]}
+WORKLOADS = {
+    "glosses": Workload("WordNet glosses", "glosses", ["all", "texts"], BATCHED),
+    "man": Workload("Paragraphs of manual pages", "man", ["all", "texts"], BATCHED),
+    "one": Workload("Glosses, one text per call", "glosses", ["one", "one-texts"], SINGLE),
+    "16": Workload("One text of 16 tokens", "16", ["one"], SINGLE, "p50_ms"),
+    "128": Workload("One text of 128 tokens", "128", ["one"], SINGLE, "p50_ms"),
+    "callers": Workload("Glosses, one text per call from several threads", "glosses", ["callers"],
+                        {"onnxruntime": ["callers"]}),
+    "bf16": Workload("WordNet glosses, bf16", "glosses", ["all"],
+                     {"openvino": ["sorted", "budget"]}, precision="bf16"),
+    "int8": Workload("WordNet glosses, int8", "glosses", ["all"],
+                     {"onnxruntime": ["sorted", "budget", "processes"],
+                      "ctranslate2": ["sorted", "budget"]}, precision="int8"),
+    "base-8x128": Workload("BERT base (random weights), 8 texts of 128 tokens per call", "base-128",
+                           ["order"], GRAPHS, model="BERT base", batch=8),
+    "base-16": Workload("BERT base (random weights), one text of 16 tokens", "base-16", ["one"],
+                        {"onnxruntime": ["one"], "openvino": ["one"]}, "p50_ms",
+                        model="BERT base"),
+}
 
 
 def say(*words):
@@ -123,23 +160,77 @@ def paragraphs(rng):
 def make_corpus(name, args):
     """PREFIX.jsonl with texts and PREFIX.ids.jsonl with their ids, by our tokenizer."""
     rng = random.Random(7)
-    if name == "glosses":
-        if not os.path.exists("/usr/share/wordnet/data.noun"):
-            shell("install_packages", "wordnet-base")
-        texts, count = glosses(), 2000
-    else:
-        texts, count = paragraphs(rng), 500
-    texts = rng.sample(texts, min(len(texts), args.limit or count))
     prefix = WORK / name
-    lines = [json.dumps({"input": text}, ensure_ascii=False) + "\n" for text in texts]
-    prefix.with_suffix(".jsonl").write_text("".join(lines), encoding="utf-8")
-    tokenized = subprocess.run([args.hugot, "tokenize", "--model", args.model, "--max-length",
-                                str(MAX_LENGTH), "--input", prefix.with_suffix(".jsonl")],
-                               check=True, capture_output=True).stdout.splitlines()
-    ids = [json.loads(line)["ids"] for line in tokenized]
-    prefix.with_suffix(".ids.jsonl").write_text(
-        "".join(json.dumps({"ids": row}) + "\n" for row in ids))
+    if name in ("16", "128", "base-16", "base-128"):
+        count, length = {"16": (200, 16), "128": (100, 128), "base-16": (60, 16),
+                         "base-128": (32, 128)}[name]
+        ids = [[101, *(rng.randrange(2000, 30000) for _ in range(length - 2)), 102]
+               for _ in range(min(count, args.limit or count))]
+    else:
+        if name == "glosses":
+            if not os.path.exists("/usr/share/wordnet/data.noun"):
+                shell("install_packages", "wordnet-base")
+            texts, count = glosses(), 2000
+        else:
+            texts, count = paragraphs(rng), 500
+        texts = rng.sample(texts, min(len(texts), args.limit or count))
+        lines = [json.dumps({"input": text}, ensure_ascii=False) + "\n" for text in texts]
+        prefix.with_suffix(".jsonl").write_text("".join(lines), encoding="utf-8")
+        tokenized = subprocess.run([args.hugot, "tokenize", "--model", args.model, "--max-length",
+                                    str(MAX_LENGTH), "--input", prefix.with_suffix(".jsonl")],
+                                   check=True, capture_output=True).stdout.splitlines()
+        ids = [json.loads(line)["ids"] for line in tokenized]
+    Path(f"{prefix}.ids.jsonl").write_text("".join(json.dumps({"ids": row}) + "\n"
+                                                   for row in ids))
     return [len(row) for row in ids]
+
+
+def make_base_model(args):
+    """A model of BERT's base shape with random weights, for the arithmetic of a larger model."""
+    model = WORK / "bert-base"
+    if (model / "onnx/model.onnx").exists():
+        return model
+    source = WORK / "bert-base-source"
+    source.mkdir(exist_ok=True)
+    config = {"model_type": "bert", "num_hidden_layers": 12, "num_attention_heads": 12,
+              "hidden_size": 768, "intermediate_size": 3072, "vocab_size": 30522,
+              "max_position_embeddings": 512, "type_vocab_size": 2, "hidden_act": "gelu",
+              "layer_norm_eps": 1e-12}
+    (source / "config.json").write_text(json.dumps(config))
+    shutil.copy(args.model / "tokenizer.json", source)
+    subprocess.run([VENV / "bin/python", "-c", """
+import json, struct, sys
+import numpy as np
+rng, shapes = np.random.default_rng(1), {}
+for kind, rows in (("word", 30522), ("position", 512), ("token_type", 2)):
+    shapes[f"embeddings.{kind}_embeddings.weight"] = (rows, 768)
+norms = ["embeddings.LayerNorm"]
+for i in range(12):
+    layer = f"encoder.layer.{i}."
+    norms += [layer + "attention.output.LayerNorm", layer + "output.LayerNorm"]
+    for name, rows, columns in (("attention.self.query", 768, 768), ("attention.self.key", 768, 768),
+                                ("attention.self.value", 768, 768),
+                                ("attention.output.dense", 768, 768),
+                                ("intermediate.dense", 3072, 768), ("output.dense", 768, 3072)):
+        shapes[layer + name + ".weight"] = (rows, columns)
+        shapes[layer + name + ".bias"] = (rows,)
+for name in norms:
+    shapes[name + ".weight"] = shapes[name + ".bias"] = (768,)
+header, offset = {}, 0
+for name, shape in shapes.items():
+    end = offset + 4 * int(np.prod(shape))
+    header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}
+    offset = end
+text = json.dumps(header).encode()
+with open(sys.argv[1], "wb") as file:
+    file.write(struct.pack("<Q", len(text)) + text)
+    for name, shape in shapes.items():
+        values = np.ones(shape) if name.endswith("Norm.weight") else rng.normal(0, 0.03, shape)
+        file.write(values.astype("<f4").tobytes())
+""", source / "model.safetensors"], check=True)
+    subprocess.run([args.hugot, "convert", source, model], check=True, capture_output=True)
+    shutil.rmtree(source)
+    return model
 
 
 def ids_agree(name, args):
@@ -160,80 +251,90 @@ print(sum(e.ids != row for e, row in zip(tokenizer.encode_batch(texts), ids)))""
 # -- runs
 
 class Job:
-    """One engine in one mode on one corpus."""
+    """One engine in one mode on one workload."""
 
-    def __init__(self, engine, mode, corpus, command, texts, isa=None):
-        self.engine, self.mode, self.corpus, self.command = engine, mode, corpus, command
-        self.texts = texts
-        self.environment = {**os.environ, **({"HUGOT_ISA": isa} if isa else {})}
+    def __init__(self, engine, mode, workload, command, texts, threads, isa=None):
+        self.engine, self.mode, self.workload, self.command = engine, mode, workload, command
+        self.texts, self.threads = texts, threads
+        self.environment = {**os.environ, **({"HUGOT_ISA": isa} if isa else {}),
+                            "OMP_NUM_THREADS": str(1 if mode in ("processes", "callers")
+                                                   else threads)}
         self.results = {}  # by round
-        self.difference = None
+        self.difference = None  # float32: in any element; else the worst cosine
         self.failure = None
 
     def title(self):
-        return f"{self.engine}, {MODE_NAMES[self.mode]}"
+        return f"{self.engine}, " + MODE_NAMES[self.mode].format(
+            batch=WORKLOADS[self.workload].batch, threads=self.threads)
 
     def run(self, number):
-        environment = {**self.environment, "OMP_NUM_THREADS": str(self.threads)}
         try:
             run = subprocess.run([str(part) for part in self.command], capture_output=True,
-                                 text=True, timeout=900, check=True, env=environment)
+                                 text=True, timeout=900, check=True, env=self.environment)
             self.results[number] = json.loads(run.stdout.strip().splitlines()[-1])
-            say(number, self.corpus, self.title(),
+            say(number, self.workload, self.title(),
                 f"{self.results[number]['texts_per_s']:.0f} texts/s")
         except (subprocess.SubprocessError, IndexError, json.JSONDecodeError) as error:
             output = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
             self.failure = output[-1] if output else "no output"
-            say(number, self.corpus, self.title(), "FAILED:", self.failure)
+            say(number, self.workload, self.title(), "FAILED:", self.failure)
 
     def values(self, key, rounds):
         return [self.results[r][key] for r in rounds if key in self.results.get(r, {})]
 
 
-def make_jobs(corpus, args, engines):
-    prefix = WORK / corpus
-    lengths = args.lengths[corpus]
+def make_jobs(name, args, engines):
+    workload = WORKLOADS[name]
+    prefix, lengths = WORK / workload.corpus, args.lengths[workload.corpus]
+    model = args.base_model if workload.model == "BERT base" else args.model
     jobs = []
 
-    def ours(name, mode, isa=None):
-        count = min(len(lengths), ONE_BY_ONE_TEXTS) if mode == "one" else len(lengths)
-        rows = prefix.with_suffix(".jsonl" if mode == "texts" else ".ids.jsonl")
-        command = [args.hugot, "bench", "--model", args.model, "--input", rows, "--json", "-",
-                   "--rounds", 1, "--threads", args.threads, "--limit", count,
-                   "--max-length", MAX_LENGTH]
-        jobs.append(Job(name, mode, corpus, command + ["--one-by-one"] * (mode == "one"), count,
-                        isa))
+    def count_of(mode):
+        single = mode.startswith("one") or mode == "callers"
+        return min(len(lengths), ONE_BY_ONE_TEXTS) if single else len(lengths)
+
+    def ours(engine, mode, isa=None):
+        rows = f"{prefix}.jsonl" if mode.endswith("texts") else f"{prefix}.ids.jsonl"
+        count = workload.batch if mode == "order" else count_of(mode)
+        rounds = max(1, len(lengths) // workload.batch) if mode == "order" else 1
+        command = [args.hugot, "bench", "--model", model, "--input", rows, "--json", "-",
+                   "--rounds", rounds, "--threads", args.threads, "--limit", count,
+                   "--max-length", MAX_LENGTH, "--precision", workload.precision]
+        if mode.startswith("one") or mode == "callers":
+            command.append("--one-by-one")
+        if mode == "callers":
+            command += ["--callers", args.threads]
+        jobs.append(Job(engine, mode, name, command, count, args.threads, isa))
 
     for engine in engines:
         if engine == "ours":
-            for mode in ("all", "texts", "one"):
+            for mode in workload.ours:
                 ours("hugot", mode)
-            if args.isa == "avx512":
-                for mode in ("all", "one"):
-                    ours("hugot with AVX2", mode, "avx2")
+            if args.isa.startswith("avx512"):
+                ours("hugot with AVX2", workload.ours[0], "avx2")
             continue
-        for mode in MODES.get(engine, []):
-            count = min(len(lengths), ONE_BY_ONE_TEXTS) if mode == "one" else len(lengths)
+        for mode in workload.peers.get(engine, []):
             command = [VENV / "bin/python", ROOT / "tools/benchmark_peer.py", engine, mode,
-                       "--model", args.model, "--weights", args.weights, "--corpus", prefix,
-                       "--threads", args.threads, "--limit", count, "--cache", WORK]
-            if mode != "processes":
-                command += ["--vectors", WORK / f"{corpus}.{engine}.{mode}.f32"]
-            jobs.append(Job(engine, mode, corpus, command, count))
-    for job in jobs:
-        job.threads = 1 if job.mode == "processes" else args.threads
+                       "--model", model, "--weights", args.weights, "--corpus", prefix,
+                       "--threads", args.threads, "--limit", count_of(mode), "--cache", WORK,
+                       "--precision", workload.precision, "--batch", workload.batch]
+            if mode not in ("processes", "callers"):
+                command += ["--vectors", WORK / f"{name}.{engine}.{mode}.f32"]
+            jobs.append(Job(engine, mode, name, command, count_of(mode), args.threads))
     return jobs
 
 
-def our_vectors(corpus, args):
-    run = subprocess.run([args.hugot, "run", "--model", args.model, "--type", "featureExtraction",
-                          "--normalize", "--input", WORK / f"{corpus}.ids.jsonl"],
+def our_vectors(workload, args):
+    """In float32, whatever the workload's precision is."""
+    model = args.base_model if workload.model == "BERT base" else args.model
+    run = subprocess.run([args.hugot, "run", "--model", model, "--type", "featureExtraction",
+                          "--normalize", "--input", WORK / f"{workload.corpus}.ids.jsonl"],
                          check=True, capture_output=True)
     return [json.loads(line)["output"] for line in run.stdout.splitlines()]
 
 
 def compare_vectors(job, wanted):
-    file = WORK / f"{job.corpus}.{job.engine}.{job.mode}.f32"
+    file = WORK / f"{job.workload}.{job.engine}.{job.mode}.f32"
     if job.failure or not file.exists():
         return
     vectors = array.array("f", file.read_bytes())
@@ -242,8 +343,11 @@ def compare_vectors(job, wanted):
     if width != len(wanted[0]):
         job.failure = f"vectors of {width} elements"
         return
-    job.difference = max(abs(x - y) for i in range(job.texts)
-                         for x, y in zip(vectors[i * width:(i + 1) * width], wanted[i]))
+    pairs = [(vectors[i * width:(i + 1) * width], wanted[i]) for i in range(job.texts)]
+    if WORKLOADS[job.workload].precision == "fp32":
+        job.difference = max(abs(x - y) for a, b in pairs for x, y in zip(a, b))
+    else:
+        job.difference = min(sum(x * y for x, y in zip(a, b)) for a, b in pairs)
 
 
 # -- the report
@@ -279,31 +383,39 @@ def steady_rounds(jobs, count):
     return [r for r, peak in peaks.items() if peak >= limit], list(peaks.values())
 
 
-def headline(jobs, rounds):
-    """Ours against the best configuration of any peer that times the same thing."""
-    def best(key, sign, fits):
-        found = [(sign * statistics.median(job.values(key, rounds)), job) for job in jobs
-                 if fits(job) and job.values(key, rounds)]
-        return max(found, key=lambda pair: pair[0], default=None)
+def best(jobs, workload, rounds, fits):
+    """The best median and its job; None when there is none."""
+    found = [(workload.sign * statistics.median(job.values(workload.key, rounds)), job)
+             for job in jobs if fits(job) and job.values(workload.key, rounds)]
+    return max(found, key=lambda pair: pair[0], default=None)
 
-    lines = []
-    for what, key, sign, modes, unit in (
-            ("Throughput", "texts_per_s", 1, ("all", "order", "sorted", "budget", "processes"),
-             "texts/s"),
-            ("Latency of one text", "p50_ms", -1, ("one",), "ms (median)")):
-        def peer(job, modes=modes):
-            return not job.engine.startswith("hugot") and job.mode in modes and (
-                job.engine != "sentence-transformers")
-        ours = best(key, sign, lambda job, modes=modes: job.engine == "hugot" and job.mode in modes)
-        other = best(key, sign, peer)
+
+def summary(jobs, rounds, names):
+    """Ours against the best configuration of any peer that times the same thing."""
+    lines = ["| workload | hugot | best of the others | hugot is | with AVX2 only |",
+             "|---|---|---|---|---|"]
+    for name in names:
+        workload = WORKLOADS[name]
+        mine = [job for job in jobs if job.workload == name]
+        ours, avx2 = (best(mine, workload, rounds, lambda job, engine=engine: (
+            job.engine == engine and job.mode == workload.ours[0]))
+            for engine in ("hugot", "hugot with AVX2"))
+        # sentence-transformers takes texts, not ids.
+        other = best(mine, workload, rounds, lambda job: not job.engine.startswith(
+            ("hugot", "sentence")))
         if ours is None:
             continue
-        line = f"- {what}: hugot {abs(ours[0]):,.1f} {unit}"
-        if other is not None:
-            ratio = (ours[0] / other[0]) ** sign
-            line += (f"; best of the others {abs(other[0]):,.1f} ({other[1].title()}): "
-                     f"**{ratio:.2f} times** as fast")
-        lines.append(line + ".")
+        unit = "ms" if workload.key == "p50_ms" else "texts/s"
+
+        def cell(found, unit=unit, digits=2 if workload.key == "p50_ms" else 0):
+            return "" if found is None else f"{abs(found[0]):,.{digits}f} {unit}"
+
+        def ratio(found, other=other, sign=workload.sign):
+            return "" if found is None or other is None else (
+                f"{(found[0] / other[0]) ** sign:.2f} times as fast")
+        title = "" if other is None else f" ({other[1].title()})"
+        lines.append(f"| {workload.title} | {cell(ours)} | {cell(other)}{title} | "
+                     f"**{ratio(ours)}** | {cell(avx2)}{', ' if avx2 else ''}{ratio(avx2)} |")
     return lines
 
 
@@ -317,15 +429,20 @@ def table(jobs, rounds):
         def cell(key, digits):
             return median_and_range(job.values(key, rounds), digits)
 
-        one = job.mode == "one"
+        single = job.mode.startswith("one") or job.mode in ("callers", "order")
         share = job.values("fraction_of_peak", rounds)
-        vectors = "" if job.difference is None else f"{job.difference:.0e}"
-        if job.difference is not None and not job.difference <= TOLERANCE:
-            vectors += " **differ**"
+        share = [value for value in share if value is not None]
+        vectors = ""
+        if job.difference is not None and WORKLOADS[job.workload].precision == "fp32":
+            vectors = f"{job.difference:.0e}"
+            if not job.difference <= TOLERANCE:
+                vectors += " **differ**"
+        elif job.difference is not None:
+            vectors = f"cosine {job.difference:.4f}"
         lines.append("| " + " | ".join([
             job.title(), cell("texts_per_s", 0), cell("tokens_per_s", 0),
-            cell("tokens_per_cpu_s", 0), cell("p50_ms", 2) if one else "",
-            cell("p99_ms", 2) if one else "",
+            cell("tokens_per_cpu_s", 0), cell("p50_ms", 2) if single else "",
+            cell("p99_ms", 2) if single else "",
             f"{statistics.median(job.values('load_s', rounds) or [0]):.2f}",
             f"{statistics.median(job.values('rss_mb', rounds) or [0]):.0f}",
             f"{100 * statistics.median(share):.0f}%" if share else "", vectors]) + " |")
@@ -343,8 +460,8 @@ def report(jobs, args, count, missing, agree, loads):
     busy = statistics.median(loads) > args.threads + 0.5
     lines = [
         "# Benchmarks", "",
-        "Written by `tools/benchmark.py`; see there for how the runs are made. float32 everywhere. "
-        "Figures are medians over", "rounds, with the range; each run is a process of its own, "
+        "Written by `tools/benchmark.py`; see there for how the runs are made. float32 unless the "
+        "workload says otherwise. Figures are medians over", "rounds, with the range; each run is a process of its own, "
         "and rounds alternate the order of the engines.", "",
         f"- Model: {args.model.name}. hugot at commit {commit}.",
         f"- Machine: {processor()}, {len(os.sched_getaffinity(0))} processors for this process; "
@@ -361,21 +478,22 @@ def report(jobs, args, count, missing, agree, loads):
                      "indicative only.**")
     for name, value in agree.items():
         if value is not None:
-            lines.append(f"- Token ids of the {CORPORA[name]} equal those of the tokenizers "
+            lines.append(f"- Token ids of {name} equal those of the tokenizers "
                          f"library: {'yes' if value else '**no**'}.")
     lines += [f"- Left out: {engine} ({why})." for engine, why in missing.items()]
     lines += ["", "Rows begin with token ids unless they say otherwise; sentence-transformers "
               "always tokenizes. *of peak*: the arithmetic of the", "model's matrix products per "
               "second, as a part of the calibrated peak. *vectors*: the largest difference from "
-              "hugot's", "normalised vectors in any element."]
-    for corpus in args.corpora:
-        lengths = args.lengths[corpus]
-        mine = [job for job in jobs if job.corpus == corpus]
-        lines += ["", f"## {CORPORA[corpus]}", "",
+              "hugot's float32", "vectors of length 1 in any element, or the smallest cosine."]
+    lines += ["", *summary(jobs, rounds, args.workloads)]
+    for name in args.workloads:
+        workload = WORKLOADS[name]
+        lengths = args.lengths[workload.corpus]
+        mine = [job for job in jobs if job.workload == name]
+        lines += ["", f"## {workload.title}", "",
                   f"{len(lengths)} texts, {sum(lengths):,} tokens (mean "
-                  f"{statistics.mean(lengths):.1f}, most {max(lengths)}); one by one the first "
-                  f"{min(len(lengths), ONE_BY_ONE_TEXTS)}.", "",
-                  *headline(mine, rounds), "", *table(mine, rounds)]
+                  f"{statistics.mean(lengths):.1f}, most {max(lengths)}); one by one at most the "
+                  f"first {ONE_BY_ONE_TEXTS}.", "", *table(mine, rounds)]
         failures = [f"- {job.title()} failed: {job.failure}" for job in mine if job.failure]
         lines += ["", *failures] if failures else []
     return "\n".join(lines) + "\n"
@@ -386,7 +504,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--engines", default="ours," + ",".join(PACKAGES),
                         help="default: %(default)s")
-    parser.add_argument("--corpora", default=",".join(CORPORA), help="default: %(default)s")
+    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--limit", type=int, default=0, help="texts of each corpus")
     parser.add_argument("--hugot", type=Path, default=ROOT / "build/hugot")
@@ -396,8 +514,8 @@ def arguments():
                         help="the same model with model.safetensors, for engines that want it")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/benchmarks.md")
     args = parser.parse_args()
-    args.engines, args.corpora = args.engines.split(","), args.corpora.split(",")
-    for given, known in ((args.engines, ["ours", *PACKAGES]), (args.corpora, CORPORA)):
+    args.engines, args.workloads = args.engines.split(","), args.workloads.split(",")
+    for given, known in ((args.engines, ["ours", *PACKAGES]), (args.workloads, WORKLOADS)):
         unknown = sorted(set(given) - set(known))
         if unknown:
             parser.error(f"{', '.join(unknown)}: choose from {', '.join(known)}")
@@ -417,27 +535,32 @@ def main():
         if engine in args.engines and not (args.weights / "model.safetensors").exists():
             missing[engine] = "it needs model.safetensors, see --weights"
     engines = [engine for engine in args.engines if engine not in missing]
-    args.lengths = {name: make_corpus(name, args) for name in args.corpora}
-    agree = {name: ids_agree(name, args) for name in args.corpora}
+    corpora = dict.fromkeys(WORKLOADS[name].corpus for name in args.workloads)
+    args.lengths = {name: make_corpus(name, args) for name in corpora}
+    agree = {name: ids_agree(name, args) for name in corpora if name in ("glosses", "man")}
+    args.base_model = None
+    if any(WORKLOADS[name].model == "BERT base" for name in args.workloads):
+        args.base_model = make_base_model(args)
     probe = subprocess.run([args.hugot, "bench", "--model", args.model, "--rounds", "1", "--limit",
-                            "1", "--json", "-", "--input", WORK / f"{args.corpora[0]}.jsonl"],
+                            "1", "--json", "-", "--input", WORK / f"{list(corpora)[0]}.ids.jsonl"],
                            check=True, capture_output=True).stdout
     args.isa = json.loads(probe)["isa"]
 
-    jobs = [job for name in args.corpora for job in make_jobs(name, args, engines)]
-    vectors = {name: our_vectors(name, args) for name in args.corpora}
+    jobs = [job for name in args.workloads for job in make_jobs(name, args, engines)]
+    vectors = {name: our_vectors(WORKLOADS[name], args) for name in args.workloads}
     loads = []
     for number in range(args.rounds):
         for job in jobs if number % 2 == 0 else jobs[::-1]:
             loads.append(os.getloadavg()[0])
             job.run(number)
             if number == 0:
-                compare_vectors(job, vectors[job.corpus])
+                compare_vectors(job, vectors[job.workload])
         # After every round, so that an interrupted run leaves what it has.
         text = report(jobs, args, number + 1, missing, agree, loads)
         args.output.write_text(text, encoding="utf-8")
     print(text, end="")
-    differ = [job for job in jobs if job.difference is not None and job.difference > TOLERANCE]
+    differ = [job for job in jobs if job.difference is not None and job.difference > TOLERANCE
+              and WORKLOADS[job.workload].precision == "fp32"]
     return 1 if differ or not any(job.results for job in jobs) else 0
 
 

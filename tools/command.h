@@ -13,6 +13,7 @@
 #include "graph/exec/device.h"
 #include "graph/graph.h"
 #include "graph/op.h"
+#include "hugot/hugot.hpp"
 
 namespace hugot::tools {
 
@@ -58,6 +59,12 @@ void require_cpu(const std::string& device);
 // The device of --device; null for "cpu". Throws kInvalidArgument for what is no device's name, and
 // kUnsupported and kNotFound for a device that this build or machine does not have.
 std::shared_ptr<Device> open_device(const std::string& device);
+
+// What --precision may be.
+Precision precision_from_name(std::string_view name);
+extern const CLI::IsMember kPrecisionNames;
+// Of --cache.
+extern const char* const kCacheText;
 
 // Throws kNotFound or kInvalidArgument when `file` is no regular file.
 void require_file(const std::filesystem::path& file);

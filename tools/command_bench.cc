@@ -48,6 +48,10 @@ void add_bench(CLI::App& app, Action& action) {
       ->check(CLI::Range(1, 1 << 20));
   option(command, "--max-length", model.max_length, "tokens a text is cut to")
       ->check(CLI::Range(1, 1 << 30));
+  option(command, "--precision", model.precision, "of linear layers: fp32, bf16 or int8")
+      ->check(kPrecisionNames)
+      ->capture_default_str();
+  option(command, "--cache", model.cache, kCacheText)->capture_default_str();
   command->add_flag("--profile", model.profile, "a table of the time by operator");
   option(command, "--json", model.json, json_text);
 

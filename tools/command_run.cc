@@ -29,6 +29,7 @@ struct Options {
   int threads = 0;
   int max_length = 0;
   std::string precision = "fp32";
+  std::string cache = default_cache_directory().string();
   bool resume = false;
   bool stats = false;
   std::string format = "hugot";
@@ -154,8 +155,7 @@ FeatureExtraction load(const Options& options, Session& session) {
   pipeline.max_length = options.max_length;
   pipeline.output_name = options.output_name;
   pipeline.onnx_filename = options.onnx_filename;
-  if (options.precision == "bf16") pipeline.precision = Precision::kBFloat16;
-  if (options.precision == "int8") pipeline.precision = Precision::kInt8;
+  pipeline.precision = precision_from_name(options.precision);
   return session.feature_extraction(find_model(options.model, options.model_folder), pipeline);
 }
 
@@ -221,7 +221,7 @@ int run(const Options& options) {
   const auto seconds = [](auto from, auto to) {
     return std::chrono::duration<double>(to - from).count();
   };
-  Session session({.threads = options.threads});
+  Session session({.threads = options.threads, .cache_directory = options.cache});
   const FeatureExtraction pipeline = load(options, session);
   const auto loaded = std::chrono::steady_clock::now();
 
@@ -273,8 +273,9 @@ void add_run(CLI::App& app, Action& action) {
   option("--max-length", options.max_length, "tokens a text is cut to (default: the model's limit)")
       ->check(CLI::Range(1, 1 << 30));
   option("--precision", options.precision, "of linear layers: fp32, bf16 or int8")
-      ->check(CLI::IsMember({"fp32", "bf16", "int8"}))
+      ->check(kPrecisionNames)
       ->capture_default_str();
+  option("--cache", options.cache, kCacheText)->capture_default_str();
   command->add_flag("--resume", options.resume, "go on after an earlier run");
   command->add_flag("--stats", options.stats, "counters as JSON on standard error");
   option("--format", options.format, "spelling of the results: hugot or hf")

@@ -1,11 +1,13 @@
 #include "graph/exec/executor.h"
 
 #include <algorithm>
+#include <cstring>
 #include <deque>
 
 namespace hugot {
 
-WeightPacker::WeightPacker(const Graph& graph) : uses_(graph.value_count(), 0) {
+WeightPacker::WeightPacker(const Graph& graph, BlockStore& store)
+    : graph_(graph), store_(store), uses_(graph.value_count(), 0) {
   for (NodeId id = 0; id < static_cast<NodeId>(graph.node_count()); ++id) {
     for (const ValueId input : graph.node(id).inputs) {
       if (input != kNoValue) ++uses_[static_cast<size_t>(input)];
@@ -21,13 +23,27 @@ std::shared_ptr<const Prepared> WeightPacker::prepare(const Node& node, Find con
     data.push_back(input == kNoValue ? nullptr : constant(input));
   }
   const std::vector<const Tensor*> constants(data.begin(), data.end());
-  auto prepared =
-      with_context([&] { return node.label(); }, [&] { return node.op->prepare(node, constants); });
+  std::string owner = node.label();
+  for (size_t i = 0; i < data.size(); ++i) {
+    if (data[i] != nullptr) owner += "\n" + graph_.value(node.inputs[i]).name;
+  }
+  store_.begin(owner);
+  auto prepared = with_context([&] { return node.label(); },
+                               [&] { return node.op->prepare(node, constants, store_); });
   for (size_t i = 0; prepared != nullptr && i < data.size(); ++i) {
     if (data[i] == nullptr || !prepared->replaces_input(static_cast<int>(i))) continue;
     release(node.inputs[i], *data[i]);
   }
   return prepared;
+}
+
+void WeightPacker::keep(ValueId id, Tensor& data) {
+  if (!data.is_deferred()) return;
+  store_.begin(graph_.value(id).name);
+  auto block = store_.block(
+      data.bytes(), [&](std::byte* memory) { std::memcpy(memory, data.raw(), data.bytes()); });
+  const std::byte* const elements = block.get();
+  data = Tensor(data.dtype(), data.shape(), elements, std::move(block));
 }
 
 std::shared_ptr<const Plan> Plan::compile(Graph graph, std::shared_ptr<Device> device) {
@@ -41,7 +57,8 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, std::shared_ptr<Device> d
             ": operator ", node.domain, node.domain.empty() ? "" : ".", node.op_type, " version ",
             node.opset, " is not implemented");
     // Bodies are compiled at once, because this is where errors in them show.
-    plan->steps_.push_back({id, node.has_subgraph() ? node.op->prepare(node, {}) : nullptr});
+    plan->steps_.push_back(
+        {id, node.has_subgraph() ? node.op->prepare(node, {}, fresh_blocks()) : nullptr});
   }
   const auto nominal = [&](ValueId id) -> int64_t {
     const Fact& fact = g.fact(id);

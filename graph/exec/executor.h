@@ -51,15 +51,20 @@ class WeightPacker {
   // Null where the value is no constant.
   using Find = FunctionRef<Tensor*(ValueId)>;
 
-  explicit WeightPacker(const Graph& graph);
+  // Large results lie in blocks of `store`.
+  explicit WeightPacker(const Graph& graph, BlockStore& store = fresh_blocks());
   // To be called once per node; null when there is nothing to prepare.
   std::shared_ptr<const Prepared> prepare(const Node& node, Find constant);
   // For a node that has read the constant for the last time.
   void release(ValueId id, Tensor& data) {
     if (--uses_[static_cast<size_t>(id)] == 0) data = data.without_data();
   }
+  // For a constant whose data will be read by every run: those of a deferred one move to the store.
+  void keep(ValueId id, Tensor& data);
 
  private:
+  const Graph& graph_;
+  BlockStore& store_;
   std::vector<int> uses_;  // by ValueId
 };
 

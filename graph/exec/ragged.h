@@ -46,8 +46,10 @@ enum class Extent { kShared, kLength, kText };
 class RaggedPlan {
  public:
   // `graph` has been through specialize() and the passes. Throws kUnsupported when the graph does
-  // not qualify, naming the value or node that stands in the way.
-  static std::shared_ptr<const RaggedPlan> compile(Graph graph, std::vector<RaggedInput> inputs);
+  // not qualify, naming the value or node that stands in the way. Packed weights lie in blocks of
+  // `store`.
+  static std::shared_ptr<const RaggedPlan> compile(Graph graph, std::vector<RaggedInput> inputs,
+                                                   BlockStore& store = fresh_blocks());
 
   const Graph& graph() const { return graph_; }
   const std::vector<RaggedInput>& inputs() const { return inputs_; }
@@ -84,7 +86,7 @@ class RaggedPlan {
   };
 
   void find_sources();
-  void classify();
+  void classify(BlockStore& store);
 
   Graph graph_;
   std::vector<RaggedInput> inputs_;

@@ -53,14 +53,14 @@ class RaggedPlan::Query final : public BatchQuery {
   const Node& node_;
 };
 
-std::shared_ptr<const RaggedPlan> RaggedPlan::compile(Graph graph,
-                                                      std::vector<RaggedInput> inputs) {
+std::shared_ptr<const RaggedPlan> RaggedPlan::compile(Graph graph, std::vector<RaggedInput> inputs,
+                                                      BlockStore& store) {
   graph.remove_dead();
   auto plan = std::make_shared<RaggedPlan>();
   plan->graph_ = std::move(graph);
   plan->inputs_ = std::move(inputs);
   plan->find_sources();
-  plan->classify();
+  plan->classify(store);
 
   const Graph& g = plan->graph_;
   std::vector<NodeId> order(g.node_count());
@@ -105,9 +105,9 @@ void RaggedPlan::find_sources() {
   }
 }
 
-void RaggedPlan::classify() {
+void RaggedPlan::classify(BlockStore& store) {
   Graph& g = graph_;
-  WeightPacker packer(g);
+  WeightPacker packer(g, store);
   const auto constant = [&](ValueId id) -> Tensor* {
     std::optional<Tensor>& data = g.value(id).fact.constant;
     return data ? &*data : nullptr;
@@ -119,6 +119,9 @@ void RaggedPlan::classify() {
     require(value.fact.shape.has_value() && value.fact.dtype != DType::kUndefined,
             ErrorCode::kUnsupported, "the shape of '", value.name,
             "' cannot be told from the length of a text");
+    require(dtype_bits(value.fact.dtype) >= 8, ErrorCode::kUnsupported, "'", value.name,
+            "' has elements of type ", dtype_name(value.fact.dtype),
+            ", which cannot be stored text after text");
     Dim elements = 1;
     for (const Dim& dim : *value.fact.shape) elements = elements * dim;
     info.coefficients = elements.coefficients(kLengthSymbol);
@@ -156,6 +159,10 @@ void RaggedPlan::classify() {
       step.batching = node.op->batching(Query(*this, node));
     }
     steps_.push_back(std::move(step));
+  }
+  for (size_t id = 0; id < g.value_count(); ++id) {
+    const auto value = static_cast<ValueId>(id);
+    if (Tensor* const data = constant(value)) packer.keep(value, *data);
   }
   for (const ValueId id : g.outputs) {
     const ValueInfo& info = values_[static_cast<size_t>(id)];

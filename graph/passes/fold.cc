@@ -46,6 +46,37 @@ std::optional<std::vector<Tensor>> folded(const Graph& graph, const Node& node) 
   return evaluate_within(folded_limit(graph, node), node, inputs);
 }
 
+// Weights, in contrast to shapes and masks.
+constexpr size_t kLargeBytes = size_t{1} << 16;
+
+// The output of a node that makes one large tensor of another, as Transpose and Cast do: computed
+// when somebody looks at it, which for a weight whose packed form is at hand is never. Nothing when
+// that is not known beforehand.
+std::optional<Tensor> folded_later(Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  if (!can_evaluate(graph, node) || node.outputs.size() != 1) return std::nullopt;
+  std::vector<Tensor> inputs;
+  size_t largest = 0;
+  for (const ValueId input : node.inputs) {
+    inputs.push_back(input == kNoValue ? Tensor() : *graph.constant(input));
+    if (inputs.back().defined()) largest = std::max(largest, inputs.back().bytes());
+  }
+  if (largest < kLargeBytes) return std::nullopt;
+  infer_node(graph, id);
+  const Fact& fact = graph.fact(node.outputs[0]);
+  const auto shape = fact.fixed_shape();
+  if (!shape || fact.dtype == DType::kString || fact.dtype == DType::kUndefined) {
+    return std::nullopt;
+  }
+  const size_t bytes = Tensor::byte_size(fact.dtype, *shape);
+  if (bytes < kLargeBytes || bytes > folded_limit(graph, node)) return std::nullopt;
+  return Tensor::deferred(fact.dtype, *shape, [node, inputs = std::move(inputs)] {
+    std::vector<const Tensor*> given;
+    for (const Tensor& input : inputs) given.push_back(input.defined() ? &input : nullptr);
+    return evaluate(node, given)[0];
+  });
+}
+
 // The tensor that a fact describes completely, if it does.
 std::optional<Tensor> known_tensor(const Fact& fact) {
   if (!fact.is_tensor()) return std::nullopt;
@@ -188,6 +219,11 @@ size_t fold_constants(Graph& graph, PassContext&) {
   for (const NodeId id : graph.order()) {
     const Node& node = graph.node(id);
     if (graph.removed(id)) continue;
+    if (auto tensor = folded_later(graph, id)) {
+      graph.make_constant(node.outputs[0], std::move(*tensor));
+      ++changes;
+      continue;
+    }
     if (auto results = folded(graph, node)) {
       const std::vector<ValueId> outputs = node.outputs;
       for (size_t i = 0; i < outputs.size(); ++i) {

@@ -63,6 +63,10 @@ HUGOT_API const char* hugot_last_error(void);
 
 /* threads: 0 for the processors that this process may use. */
 HUGOT_API hugot_status hugot_session_create(int threads, hugot_session** session);
+/* The same with a folder where packed weights are remembered, so that a model loads faster when it
+ * is used again; NULL: the default folder (see hugot.hpp). */
+HUGOT_API hugot_status hugot_session_create_with_cache(int threads, const char* cache_directory,
+                                                       hugot_session** session);
 HUGOT_API void hugot_session_free(hugot_session* session);
 
 /* -- feature extraction: texts to vectors */

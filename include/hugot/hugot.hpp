@@ -119,7 +119,15 @@ class HUGOT_API FeatureExtraction {
 
 struct SessionOptions {
   int threads = 0;  // 0: the processors that this process may use
+  // Where packed weights are remembered, so that a model loads in a fraction of the time when it is
+  // used again; made when it is missing. A file in it takes about as much space as the model it
+  // belongs to and goes away when it has not been used for 30 days. Empty: nowhere.
+  std::filesystem::path cache_directory = {};
 };
+
+// $HUGOT_CACHE, $XDG_CACHE_HOME/hugot or $HOME/.cache/hugot: the first that is set. Empty when none
+// is, or when HUGOT_CACHE is set to nothing.
+HUGOT_API std::filesystem::path default_cache_directory();
 
 // The threads that pipelines share. Pipelines keep what they need alive, so they may outlive the
 // session. All functions may be called from several threads at the same time.

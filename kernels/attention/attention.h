@@ -21,7 +21,8 @@ void fused(KernelContext& ctx);
 // absent. gather takes elements of the last axis as GatherElements does.
 void relative(KernelContext& ctx);
 std::shared_ptr<const Prepared> prepare_relative(const Node& node,
-                                                 std::span<const Tensor* const> constants);
+                                                 std::span<const Tensor* const> constants,
+                                                 BlockStore& store);
 
 // ai.onnx Attention 23 to 25, as its function body in the specification computes it.
 void onnx(KernelContext& ctx);

@@ -18,13 +18,13 @@ constexpr int kTables[] = {4, 6};  // each is followed by its index
 // The tables that are constants, head by head.
 class PackedTables final : public Prepared {
  public:
-  void add(int input, const Tensor& table) {
+  void add(int input, const Tensor& table, BlockStore& store) {
     const Shape& shape = table.shape();
     const int64_t k = shape[shape.rank() - 2], n = shape.back();
     auto& heads = heads_[static_cast<size_t>(input)];
     for (int64_t head = 0; head < shape.product(0, shape.rank() - 2); ++head) {
       heads.push_back(
-          cpu::simd_gemm().pack(table.data<float>() + head * k * n, k, n, n, /*transposed=*/false));
+          cpu::simd_gemm().pack({table, head * k * n}, k, n, n, /*transposed=*/false, store));
     }
   }
   // Null when the table was no constant.
@@ -150,13 +150,14 @@ Term term_of(const KernelContext& ctx, int input, const cpu::AttentionArgs& args
 }  // namespace
 
 std::shared_ptr<const Prepared> prepare_relative(const Node&,
-                                                 std::span<const Tensor* const> constants) {
+                                                 std::span<const Tensor* const> constants,
+                                                 BlockStore& store) {
   auto tables = std::make_shared<PackedTables>();
   for (const int input : kTables) {
     const auto i = static_cast<size_t>(input);
     const Tensor* table = i < constants.size() ? constants[i] : nullptr;
     if (table != nullptr && table->dtype() == DType::kFloat32 && table->rank() >= 2) {
-      tables->add(input, *table);
+      tables->add(input, *table, store);
     }
   }
   return tables;

@@ -36,7 +36,8 @@ int32_t byte_at(const Tensor& tensor, int64_t i) {
 using Matrices = std::vector<std::unique_ptr<const cpu::QuantizedMatrix>>;
 
 // The filters of every group as a matrix [channels * taps, filters].
-Matrices pack_filters(const Tensor& w, const Tensor* zero, int64_t groups) {
+Matrices pack_filters(const Tensor& w, const Tensor* zero, int64_t groups,
+                      BlockStore& store = fresh_blocks()) {
   require(is_byte(w.dtype()) && w.rank() >= 3, ErrorCode::kUnsupported, "the weight is ",
           describe(w));
   require(groups > 0 && w.shape()[0] % groups == 0, ErrorCode::kInvalidArgument, "a weight ",
@@ -55,10 +56,9 @@ Matrices pack_filters(const Tensor& w, const Tensor* zero, int64_t groups) {
     std::span<const int32_t> own(zeros);
     if (own.size() > 1)
       own = own.subspan(static_cast<size_t>(group * filters), static_cast<size_t>(filters));
-    const auto* data = static_cast<const uint8_t*>(w.raw()) + group * filters * depth;
-    matrices.push_back(std::make_unique<const cpu::QuantizedMatrix>(
-        cpu::Bytes{data, w.dtype() == DType::kInt8}, own, std::span<const float>(), depth, filters,
-        depth, true));
+    matrices.push_back(std::make_unique<const cpu::QuantizedMatrix>(w, group * filters * depth, own,
+                                                                    std::span<const float>(), depth,
+                                                                    filters, depth, true, store));
   }
   return matrices;
 }
@@ -80,7 +80,7 @@ class PackedFilters final : public Prepared {
 };
 
 std::shared_ptr<const Prepared> prepare(const Node& node, std::span<const Tensor* const> constants,
-                                        const Slots& slots) {
+                                        const Slots& slots, BlockStore& store) {
   const auto w = static_cast<size_t>(slots.w), zero = static_cast<size_t>(slots.w_zero);
   const bool has_zero = zero < constants.size() && node.input(zero) != kNoValue;
   const Tensor* filters = w < constants.size() ? constants[w] : nullptr;
@@ -91,7 +91,7 @@ std::shared_ptr<const Prepared> prepare(const Node& node, std::span<const Tensor
     return {};  // the kernel says what is wrong
   }
   return std::make_shared<PackedFilters>(
-      slots.w, pack_filters(*filters, has_zero ? constants[zero] : nullptr, groups));
+      slots.w, pack_filters(*filters, has_zero ? constants[zero] : nullptr, groups, store));
 }
 
 // What the windows at outputs [begin, end) of an image see, a row for each. Padding is `zero`, the
@@ -147,7 +147,7 @@ void convolve(KernelContext& ctx, const Slots& slots, const Geometry& g, const S
     const int64_t end = std::min(begin + kOutputs, outputs);
     gather_rows(columns, g, static_cast<const uint8_t*>(x.raw()) + part * g.channels * g.in_size(),
                 static_cast<uint8_t>(zero[0]), begin, end, rows);
-    const cpu::QuantizedRows a = {{rows, x.dtype() == DType::kInt8}, depth, zero, {}};
+    const cpu::QuantizedRows a = {rows, x.dtype() == DType::kInt8, depth, zero, {}};
     cpu::multiply_integers(end - begin, a, *groups[static_cast<size_t>(part % g.groups)], sums,
                            g.filters, memory + rows_bytes + sums_bytes, inner);
     store(part, begin, end, sums);
@@ -240,12 +240,14 @@ void infer_qlinear_conv(InferContext& ctx) {
 }
 
 std::shared_ptr<const Prepared> prepare_conv_integer(const Node& node,
-                                                     std::span<const Tensor* const> constants) {
-  return prepare(node, constants, kConvInteger);
+                                                     std::span<const Tensor* const> constants,
+                                                     BlockStore& store) {
+  return prepare(node, constants, kConvInteger, store);
 }
 std::shared_ptr<const Prepared> prepare_qlinear_conv(const Node& node,
-                                                     std::span<const Tensor* const> constants) {
-  return prepare(node, constants, kQLinearConv);
+                                                     std::span<const Tensor* const> constants,
+                                                     BlockStore& store) {
+  return prepare(node, constants, kQLinearConv, store);
 }
 
 }  // namespace

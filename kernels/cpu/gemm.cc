@@ -18,10 +18,14 @@ struct Free {
 };
 using FloatBuffer = std::unique_ptr<float[], Free>;
 
-FloatBuffer allocate_floats(int64_t count) {
+size_t checked_count(int64_t count) {
   require(count >= 0 && count <= std::numeric_limits<int64_t>::max() / 8,
           ErrorCode::kInvalidArgument, "gemm: ", count, " floats asked for");
-  const size_t bytes = (static_cast<size_t>(count) * sizeof(float) + kAlignment) / kAlignment;
+  return static_cast<size_t>(count);
+}
+
+FloatBuffer allocate_floats(int64_t count) {
+  const size_t bytes = (checked_count(count) * sizeof(float) + kAlignment) / kAlignment;
   require_memory(bytes * kAlignment);
   void* p = std::aligned_alloc(kAlignment, bytes * kAlignment);
   require(p != nullptr, ErrorCode::kOutOfMemory, "gemm: cannot allocate ", count, " floats");
@@ -32,15 +36,16 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 class SimdMatrix final : public PackedMatrix {
  public:
-  SimdMatrix(const VectorKernels& kernels, const float* b, int64_t k, int64_t n, int64_t row_stride,
-             bool transposed)
+  SimdMatrix(const VectorKernels& kernels, FloatSource b, int64_t k, int64_t n, int64_t row_stride,
+             bool transposed, BlockStore& store)
       : PackedMatrix(k, n),
         kernels_(kernels),
         panels_(ceil_div(n, kernels.gemm_panel_width)),
         // The kernel fetches ahead by one panel; nothing is read past the end.
-        data_(allocate_floats(panels_ * k * kernels.gemm_panel_width)) {
-    kernels.gemm_pack(b, k, n, row_stride, transposed, 0, panels_, data_.get());
-  }
+        data_(store.array<float>(
+            checked_count(panels_ * k * kernels.gemm_panel_width), [&](float* packed) {
+              kernels.gemm_pack(b.get(), k, n, row_stride, transposed, 0, panels_, packed);
+            })) {}
 
   int64_t bytes() const override {
     return panels_ * k() * kernels_.gemm_panel_width * static_cast<int64_t>(sizeof(float));
@@ -52,7 +57,7 @@ class SimdMatrix final : public PackedMatrix {
  private:
   const VectorKernels& kernels_;
   int64_t panels_;
-  FloatBuffer data_;
+  std::shared_ptr<const float> data_;
 };
 
 // How a product is cut into pieces of about equal work for the threads: bands of rows times groups
@@ -118,9 +123,9 @@ class SimdGemm final : public GemmProvider {
   const char* name() const override { return "simd"; }
   bool batch_invariant() const override { return true; }
 
-  std::shared_ptr<const PackedMatrix> pack(const float* b, int64_t k, int64_t n, int64_t row_stride,
-                                           bool transposed) const override {
-    return std::make_shared<SimdMatrix>(active_kernels(), b, k, n, row_stride, transposed);
+  std::shared_ptr<const PackedMatrix> pack(FloatSource b, int64_t k, int64_t n, int64_t row_stride,
+                                           bool transposed, BlockStore& store) const override {
+    return std::make_shared<SimdMatrix>(active_kernels(), b, k, n, row_stride, transposed, store);
   }
 
   void run(int64_t m, const float* a, int64_t lda, const PackedMatrix& b, float* c, int64_t ldc,

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/block_store.h"
+#include "base/tensor.h"
 #include "base/thread_pool.h"
 #include "kernels/cpu/vector_kernels.h"
 
@@ -33,6 +35,22 @@ class PackedMatrix {
   int64_t k_, n_;
 };
 
+// The elements of a matrix that is to be packed. Those of a deferred tensor are made when they are
+// asked for.
+class FloatSource {
+ public:
+  FloatSource(const float* data) : data_(data) {}  // NOLINT: is what it is made of
+  // The elements of a float32 tensor, which outlives this, from `offset` on.
+  FloatSource(const Tensor& tensor, int64_t offset = 0)  // NOLINT
+      : tensor_(&tensor), offset_(offset) {}
+  const float* get() const { return tensor_ != nullptr ? tensor_->data<float>() + offset_ : data_; }
+
+ private:
+  const float* data_ = nullptr;
+  const Tensor* tensor_ = nullptr;
+  int64_t offset_ = 0;
+};
+
 // Stateless and thread-safe.
 class GemmProvider {
  public:
@@ -41,9 +59,11 @@ class GemmProvider {
   virtual const char* name() const = 0;
   virtual bool batch_invariant() const = 0;
 
-  // Packs b, which is [k, n] with the given row stride, or the transpose [n, k] when `transposed`.
-  virtual std::shared_ptr<const PackedMatrix> pack(const float* b, int64_t k, int64_t n,
-                                                   int64_t row_stride, bool transposed) const = 0;
+  // Packs b, which is [k, n] with the given row stride, or the transpose [n, k] when `transposed`,
+  // into a block of `store`; a provider whose layout is its own secret uses memory of its own.
+  virtual std::shared_ptr<const PackedMatrix> pack(FloatSource b, int64_t k, int64_t n,
+                                                   int64_t row_stride, bool transposed,
+                                                   BlockStore& store = fresh_blocks()) const = 0;
 
   // C[m, b.n()] = activation(A[m, b.k()] . B + bias) + residual. `b` comes from this provider's
   // pack(). C overlaps neither A nor B; the residual may be C itself. `pool` may be null.

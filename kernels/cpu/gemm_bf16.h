@@ -3,8 +3,6 @@
 #ifndef HUGOT_KERNELS_CPU_GEMM_BF16_H_
 #define HUGOT_KERNELS_CPU_GEMM_BF16_H_
 
-#include <vector>
-
 #include "kernels/cpu/gemm.h"
 
 namespace hugot::cpu {
@@ -14,7 +12,8 @@ class Bf16Matrix final : public PackedMatrix {
  public:
   // Rounds and packs b, which is [k, n] with the given row stride, or the transpose [n, k] when
   // `transposed`.
-  Bf16Matrix(const float* b, int64_t k, int64_t n, int64_t row_stride, bool transposed);
+  Bf16Matrix(FloatSource b, int64_t k, int64_t n, int64_t row_stride, bool transposed,
+             BlockStore& store = fresh_blocks());
 
   int64_t bytes() const override;
 
@@ -24,7 +23,7 @@ class Bf16Matrix final : public PackedMatrix {
 
   const VectorKernels& kernels_;
   int64_t panels_;
-  std::vector<uint16_t> data_;
+  std::shared_ptr<const uint16_t> data_;
 };
 
 // C = activation(A . B + bias) + residual, like GemmProvider::run.

@@ -54,36 +54,50 @@ int64_t int8_row_stride(int64_t k, int64_t group) {
   return round_up(k, kVector) / group + kVector;
 }
 
-Int8Matrix::Int8Matrix(const float* b, int64_t k, int64_t n, int64_t row_stride, bool transposed)
+Int8Matrix::Int8Matrix(FloatSource b, int64_t k, int64_t n, int64_t row_stride, bool transposed,
+                       BlockStore& store)
     : PackedMatrix(k, n), kernels_(active_kernels()) {
   require(k <= kInt8MaxDepth, ErrorCode::kInvalidArgument, "int8: sums of ", k,
           " products may overflow");
   const int64_t width = kernels_.gemm_panel_width, group = kernels_.int8_group;
   panels_ = round_up(n, width) / width;
   groups_ = round_up(k, group) / group;
-  data_.resize(static_cast<size_t>(panels_ * groups_ * group * width));
-  scale_.resize(static_cast<size_t>(panels_ * width));
-  sum_.resize(scale_.size());
   const int64_t row_step = transposed ? 1 : row_stride, column_step = transposed ? row_stride : 1;
-  find_scales(b, k, n, row_step, column_step, scale_.data());
-  for (int64_t j = 0; j < n; ++j) {
-    const float scale = scale_[static_cast<size_t>(j)];
-    if (!(scale > 0)) continue;  // zeros
-    const float inverse = 1 / scale;
-    int8_t* column = data_.data() + (j / width * groups_ * width + j % width) * group;
-    int32_t sum = 0;
-    for (int64_t i = 0; i < k; ++i) {
-      const float x = round_to_integer(b[i * row_step + j * column_step] * inverse);
-      const auto q = static_cast<int8_t>(std::clamp(x, -kLargest, kLargest));
-      column[i / group * width * group + i % group] = q;
-      sum += q;
+  const auto columns = static_cast<size_t>(panels_ * width);
+  scale_ = store.array<float>(columns, [&](float* scale) {
+    std::fill_n(scale, columns, 0.0f);
+    find_scales(b.get(), k, n, row_step, column_step, scale);
+  });
+  // The place of element i of column j.
+  const auto place = [=, groups = groups_](int64_t i, int64_t j) {
+    return (j / width * groups * width + j % width) * group + i / group * width * group + i % group;
+  };
+  const auto size = static_cast<size_t>(panels_ * groups_ * group * width);
+  data_ = store.array<int8_t>(size, [&](int8_t* data) {
+    std::fill_n(data, size, int8_t{0});
+    const float* const elements = b.get();
+    for (int64_t j = 0; j < n; ++j) {
+      const float scale = scale_.get()[j];
+      if (!(scale > 0)) continue;  // zeros
+      const float inverse = 1 / scale;
+      for (int64_t i = 0; i < k; ++i) {
+        const float x = round_to_integer(elements[i * row_step + j * column_step] * inverse);
+        data[place(i, j)] = static_cast<int8_t>(std::clamp(x, -kLargest, kLargest));
+      }
     }
-    sum_[static_cast<size_t>(j)] = sum;
-  }
+  });
+  sum_ = store.array<int32_t>(columns, [&](int32_t* sums) {
+    std::fill_n(sums, columns, 0);
+    for (int64_t j = 0; j < n; ++j) {
+      for (int64_t i = 0; i < k; ++i) sums[j] += data_.get()[place(i, j)];
+    }
+  });
 }
 
 int64_t Int8Matrix::bytes() const {
-  return static_cast<int64_t>(data_.size() + scale_.size() * (sizeof(float) + sizeof(int32_t)));
+  const int64_t width = kernels_.gemm_panel_width;
+  return panels_ * width *
+         (groups_ * kernels_.int8_group + int64_t{sizeof(float) + sizeof(int32_t)});
 }
 
 int64_t Int8Matrix::workspace(int64_t m) const {
@@ -112,9 +126,9 @@ void gemm_int8(int64_t m, const float* a, int64_t lda, const Int8Matrix& b, floa
                          .a_stride = stride,
                          .a_scale = scale + piece.row,
                          .a_zero = zero + piece.row,
-                         .b = b.data_.data(),
-                         .b_scale = b.scale_.data(),
-                         .b_sum = b.sum_.data(),
+                         .b = b.data_.get(),
+                         .b_scale = b.scale_.get(),
+                         .b_sum = b.sum_.get(),
                          .c = c + piece.row * ldc,
                          .ldc = ldc,
                          .epilogue = epilogue,

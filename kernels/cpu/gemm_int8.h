@@ -9,7 +9,6 @@
 
 #include <cstddef>
 #include <memory>
-#include <vector>
 
 #include "kernels/cpu/gemm.h"
 
@@ -28,7 +27,8 @@ class Int8Matrix final : public PackedMatrix {
   // Quantizes and packs b, which is [k, n] with the given row stride, or the transpose [n, k] when
   // `transposed`. A column with an element that is not finite has results NaN.
   // REQUIRES: k <= kInt8MaxDepth
-  Int8Matrix(const float* b, int64_t k, int64_t n, int64_t row_stride, bool transposed);
+  Int8Matrix(FloatSource b, int64_t k, int64_t n, int64_t row_stride, bool transposed,
+             BlockStore& store = fresh_blocks());
 
   int64_t bytes() const override;
   // Bytes that gemm_int8 needs for m rows.
@@ -41,9 +41,9 @@ class Int8Matrix final : public PackedMatrix {
 
   const VectorKernels& kernels_;
   int64_t panels_, groups_;
-  std::vector<int8_t> data_;
-  std::vector<float> scale_;  // by column; whole panels
-  std::vector<int32_t> sum_;  // of the quantized column
+  std::shared_ptr<const float> scale_;  // by column; whole panels
+  std::shared_ptr<const int8_t> data_;
+  std::shared_ptr<const int32_t> sum_;  // of the quantized column
 };
 
 // C = activation(A . B + bias) + residual, like GemmProvider::run. `workspace` holds

@@ -104,12 +104,12 @@ class OnednnGemm final : public GemmProvider {
   // oneDNN chooses its kernel, and with it the order of summation, by the number of rows.
   bool batch_invariant() const override { return false; }
 
-  std::shared_ptr<const PackedMatrix> pack(const float* b, int64_t k, int64_t n, int64_t row_stride,
-                                           bool transposed) const override {
+  std::shared_ptr<const PackedMatrix> pack(FloatSource b, int64_t k, int64_t n, int64_t row_stride,
+                                           bool transposed, BlockStore& /*store*/) const override {
     require(k > 0 && n > 0, ErrorCode::kInvalidArgument, "oneDNN: empty matrix");
     const OneThread one_thread;
     return translate_errors(
-        [&] { return std::make_shared<OnednnMatrix>(b, k, n, row_stride, transposed); });
+        [&] { return std::make_shared<OnednnMatrix>(b.get(), k, n, row_stride, transposed); });
   }
 
   void run(int64_t m, const float* a, int64_t lda, const PackedMatrix& b, float* c, int64_t ldc,

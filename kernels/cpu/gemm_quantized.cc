@@ -22,43 +22,61 @@ bool fits(size_t size, int64_t count) {
 
 }  // namespace
 
-QuantizedMatrix::QuantizedMatrix(Bytes b, std::span<const int32_t> zero,
+QuantizedMatrix::QuantizedMatrix(const Tensor& b, int64_t offset, std::span<const int32_t> zero,
                                  std::span<const float> scale, int64_t k, int64_t n,
-                                 int64_t row_stride, bool transposed)
+                                 int64_t row_stride, bool transposed, BlockStore& store)
     : PackedMatrix(k, n), kernels_(active_kernels()) {
   require((zero.empty() || fits(zero.size(), n)) && (scale.empty() || fits(scale.size(), n)),
           ErrorCode::kInvalidArgument, zero.size(), " zero points and ", scale.size(),
           " scales do not fit ", n, " columns");
+  const bool is_signed = b.dtype() == DType::kInt8;
   const int64_t width = kernels_.gemm_panel_width, group = kernels_.int8_group;
   panels_ = round_up(n, width) / width;
   groups_ = round_up(k, group) / group;
-  data_.resize(static_cast<size_t>(panels_ * groups_ * group * width));
-  scale_.resize(static_cast<size_t>(panels_ * width));
-  sum_.resize(scale_.size());
-  const int64_t row_step = transposed ? 1 : row_stride, column_step = transposed ? row_stride : 1;
-  const auto* bytes = static_cast<const uint8_t*>(b.data);
-  const uint8_t flip = b.is_signed ? 0 : kShift;  // the highest bit: -128 modulo 256
+  const auto columns = static_cast<size_t>(panels_ * width);
+  scale_.resize(columns);
   for (int64_t j = 0; j < n; ++j) {
-    const auto at = static_cast<size_t>(j);
-    int8_t* column = data_.data() + (j / width * groups_ * width + j % width) * group;
-    uint32_t sum = 0;  // modulo 2^32, as the kernels compute
-    for (int64_t i = 0; i < k; ++i) {
-      const auto q = static_cast<int8_t>(bytes[i * row_step + j * column_step] ^ flip);
-      column[i / group * width * group + i % group] = q;
-      sum += static_cast<uint32_t>(int32_t{q});
-    }
-    const int32_t zero_point = (zero.empty() ? 0 : one_of(zero, j)) - (b.is_signed ? 0 : kShift);
-    if (zero_point != 0 && zero_.empty()) zero_.resize(scale_.size());
-    if (!zero_.empty()) zero_[at] = zero_point;
-    sum_[at] =
-        static_cast<int32_t>(sum - static_cast<uint32_t>(k) * static_cast<uint32_t>(zero_point));
-    scale_[at] = scale.empty() ? 1.0f : one_of(scale, j);
+    const int32_t zero_point = (zero.empty() ? 0 : one_of(zero, j)) - (is_signed ? 0 : kShift);
+    if (zero_point != 0 && zero_.empty()) zero_.resize(columns);
+    if (!zero_.empty()) zero_[static_cast<size_t>(j)] = zero_point;
+    scale_[static_cast<size_t>(j)] = scale.empty() ? 1.0f : one_of(scale, j);
   }
+
+  // The place of element i of column j.
+  const auto place = [=, groups = groups_](int64_t i, int64_t j) {
+    return (j / width * groups * width + j % width) * group + i / group * width * group + i % group;
+  };
+  const int64_t row_step = transposed ? 1 : row_stride, column_step = transposed ? row_stride : 1;
+  const auto size = static_cast<size_t>(panels_ * groups_ * group * width);
+  data_ = store.array<int8_t>(size, [&](int8_t* data) {
+    std::fill_n(data, size, int8_t{0});
+    const auto* bytes = static_cast<const uint8_t*>(b.raw()) + offset;
+    const uint8_t flip = is_signed ? 0 : kShift;  // the highest bit: -128 modulo 256
+    for (int64_t j = 0; j < n; ++j) {
+      for (int64_t i = 0; i < k; ++i) {
+        data[place(i, j)] = static_cast<int8_t>(bytes[i * row_step + j * column_step] ^ flip);
+      }
+    }
+  });
+  // Modulo 2^32, as the kernels compute.
+  sum_ = store.array<int32_t>(columns, [&](int32_t* sums) {
+    std::fill_n(sums, columns, 0);
+    for (int64_t j = 0; j < n; ++j) {
+      uint32_t sum = 0;
+      for (int64_t i = 0; i < k; ++i) {
+        sum += static_cast<uint32_t>(int32_t{data_.get()[place(i, j)]});
+      }
+      const int32_t zero_point = zero_.empty() ? 0 : zero_[static_cast<size_t>(j)];
+      sums[j] =
+          static_cast<int32_t>(sum - static_cast<uint32_t>(k) * static_cast<uint32_t>(zero_point));
+    }
+  });
 }
 
 int64_t QuantizedMatrix::bytes() const {
-  return static_cast<int64_t>(data_.size() + scale_.size() * sizeof(float) +
-                              (sum_.size() + zero_.size()) * sizeof(int32_t));
+  const auto columns = static_cast<int64_t>(scale_.size());
+  return columns * (groups_ * kernels_.int8_group + int64_t{sizeof(float) + sizeof(int32_t)}) +
+         std::ssize(zero_) * int64_t{sizeof(int32_t)};
 }
 
 int64_t QuantizedMatrix::workspace(int64_t m) const {
@@ -80,8 +98,8 @@ class QuantizedProduct {
     auto* scale = reinterpret_cast<float*>(rows + m * stride);
     auto* zero = reinterpret_cast<int32_t*>(scale + m);
     int32_t* sum = zero + m;
-    const auto* bytes = static_cast<const uint8_t*>(a.a.data);
-    const uint8_t flip = a.a.is_signed ? kShift : 0;
+    const auto* bytes = static_cast<const uint8_t*>(a.data);
+    const uint8_t flip = a.is_signed ? kShift : 0;
     constexpr int64_t kRowsAtOnce = 32;
     parallel_for(pool, m, kRowsAtOnce, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -101,9 +119,9 @@ class QuantizedProduct {
                            .a_scale = scale + piece.row,
                            .a_zero = zero + piece.row,
                            .a_sum = sum + piece.row,
-                           .b = b.data_.data(),
+                           .b = b.data_.get(),
                            .b_scale = b.scale_.data(),
-                           .b_sum = b.sum_.data(),
+                           .b_sum = b.sum_.get(),
                            .b_zero = b.zero_.empty() ? nullptr : b.zero_.data(),
                            .integers = integers,
                            .c = c + piece.row * ldc,

@@ -5,18 +5,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "kernels/cpu/gemm.h"
 
 namespace hugot::cpu {
-
-// Bytes that are int8 or uint8.
-struct Bytes {
-  const void* data = nullptr;
-  bool is_signed = false;
-};
 
 // One element of a list that holds a number for each of many, or one for all.
 template <class T>
@@ -28,11 +23,13 @@ T one_of(std::span<const T> list, int64_t i) {
 // Immutable, shared between threads.
 class QuantizedMatrix final : public PackedMatrix {
  public:
-  // Element q of column j stands for scale[j] (q - zero[j]). b is [k, n] with the given row stride,
-  // or the transpose [n, k] when `transposed`. `zero` has numbers of the type of b; both lists have
-  // n elements, or one for all columns, or none for zeros and ones.
-  QuantizedMatrix(Bytes b, std::span<const int32_t> zero, std::span<const float> scale, int64_t k,
-                  int64_t n, int64_t row_stride, bool transposed);
+  // Element q of column j stands for scale[j] (q - zero[j]). b, the elements of an int8 or uint8
+  // tensor from `offset` on, is [k, n] with the given row stride, or the transpose [n, k] when
+  // `transposed`. `zero` has numbers of the type of b; both lists have n elements, or one for all
+  // columns, or none for zeros and ones. The matrix lies in blocks of `store`.
+  QuantizedMatrix(const Tensor& b, int64_t offset, std::span<const int32_t> zero,
+                  std::span<const float> scale, int64_t k, int64_t n, int64_t row_stride,
+                  bool transposed, BlockStore& store = fresh_blocks());
 
   int64_t bytes() const override;
   // Bytes that a product with m rows needs.
@@ -43,16 +40,17 @@ class QuantizedMatrix final : public PackedMatrix {
 
   const VectorKernels& kernels_;
   int64_t panels_, groups_;
-  std::vector<int8_t> data_;
-  std::vector<float> scale_;   // by column; whole panels, as the following
-  std::vector<int32_t> sum_;   // of the column's b - zero
+  std::shared_ptr<const int8_t> data_;
+  std::shared_ptr<const int32_t> sum_;  // by column, of b - zero; whole panels, as the following
+  std::vector<float> scale_;
   std::vector<int32_t> zero_;  // empty: zeros
 };
 
 // m rows on the left: element q of row i stands for scale[i] (q - zero[i]). Both lists have m
 // elements or one for all rows; `scale` may be empty for integer results.
 struct QuantizedRows {
-  Bytes a;             // [m, k]
+  const void* data = nullptr;  // [m, k] int8 or uint8
+  bool is_signed = false;
   int64_t stride = 0;  // elements from one row to the next
   std::span<const int32_t> zero;
   std::span<const float> scale;

@@ -60,8 +60,8 @@ struct Operands {
       const int64_t to = transposed ? i % n * k + i / n : i;
       bytes[static_cast<size_t>(to)] = static_cast<uint8_t>(b[static_cast<size_t>(i)]);
     }
-    return QuantizedMatrix({bytes.data(), b_signed}, b_zero, scale, k, n, transposed ? k : n,
-                           transposed);
+    const Tensor tensor(b_signed ? DType::kInt8 : DType::kUInt8, {k, n}, bytes.data());
+    return QuantizedMatrix(tensor, 0, b_zero, scale, k, n, transposed ? k : n, transposed);
   }
 
   std::vector<uint8_t> a_bytes() const { return {a.begin(), a.end()}; }
@@ -73,7 +73,7 @@ std::vector<int32_t> multiply(const Operands& p, bool transposed, ThreadPool* po
   const std::vector<uint8_t> a = p.a_bytes();
   std::vector<std::byte> workspace(static_cast<size_t>(b.workspace(p.m)));
   std::vector<int32_t> c(static_cast<size_t>(p.m * p.n), -1);
-  multiply_integers(p.m, {{a.data(), p.a_signed}, p.k, p.a_zero, {}}, b, c.data(), p.n,
+  multiply_integers(p.m, {a.data(), p.a_signed, p.k, p.a_zero, {}}, b, c.data(), p.n,
                     workspace.data(), pool);
   return c;
 }
@@ -108,10 +108,11 @@ TEST_CASE("sums beyond 32 bits wrap around") {
   const std::vector<uint8_t> a(k, 255), b(k * n, 255);
   const int32_t zero[] = {0};
   for_each_isa([&](const VectorKernels&) {
-    const QuantizedMatrix packed({b.data(), false}, {}, {}, k, n, n, false);
+    const Tensor tensor(DType::kUInt8, {k, n}, b.data());
+    const QuantizedMatrix packed(tensor, 0, {}, {}, k, n, n, false);
     std::vector<std::byte> workspace(static_cast<size_t>(packed.workspace(1)));
     std::vector<int32_t> c(n);
-    multiply_integers(1, {{a.data(), false}, k, zero, {}}, packed, c.data(), n, workspace.data());
+    multiply_integers(1, {a.data(), false, k, zero, {}}, packed, c.data(), n, workspace.data());
     for (const int32_t x : c) CHECK(x == static_cast<int32_t>(uint32_t{255 * 255} * uint32_t{k}));
   });
 }
@@ -135,18 +136,18 @@ TEST_CASE("scaled products round as separate nodes do") {
     std::vector<std::byte> workspace(static_cast<size_t>(b.workspace(m)));
     std::vector<float> c(m * n);
     const Epilogue epilogue = {bias.data(), Activation::kRelu, residual.data(), n};
-    multiply_quantized(m, {{a.data(), false}, k, p.a_zero, row_scales}, b, c.data(), n, epilogue,
+    multiply_quantized(m, {a.data(), false, k, p.a_zero, row_scales}, b, c.data(), n, epilogue,
                        workspace.data());
     CHECK(c == expected);
   });
 }
 
 TEST_CASE("zero points and scales fit the columns") {
-  const int8_t b[6] = {};
+  const Tensor b = Tensor::from<int8_t>({2, 3}, {0, 0, 0, 0, 0, 0});
   const int32_t zero[2] = {};
   const float scale[2] = {};
-  CHECK_THROWS_AS(QuantizedMatrix({b, true}, zero, {}, 2, 3, 3, false), Error);
-  CHECK_THROWS_AS(QuantizedMatrix({b, true}, {}, scale, 2, 3, 3, false), Error);
+  CHECK_THROWS_AS(QuantizedMatrix(b, 0, zero, {}, 2, 3, 3, false), Error);
+  CHECK_THROWS_AS(QuantizedMatrix(b, 0, {}, scale, 2, 3, 3, false), Error);
 }
 
 TEST_CASE("bytes from floats: ties, saturation, what is no number") {

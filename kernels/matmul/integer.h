@@ -27,13 +27,17 @@ inline constexpr IntegerSlots kDynamicMatMulSlots = {.a_zero = -1, .b_zero = 3, 
 // These pack the right-hand side when it is a constant matrix with constant zero points (and
 // scales, where the product is scaled), and give null otherwise.
 std::shared_ptr<const Prepared> prepare_matmul_integer(const Node& node,
-                                                       std::span<const Tensor* const> constants);
+                                                       std::span<const Tensor* const> constants,
+                                                       BlockStore& store);
 std::shared_ptr<const Prepared> prepare_qlinear_matmul(const Node& node,
-                                                       std::span<const Tensor* const> constants);
+                                                       std::span<const Tensor* const> constants,
+                                                       BlockStore& store);
 std::shared_ptr<const Prepared> prepare_quantized_linear(const Node& node,
-                                                         std::span<const Tensor* const> constants);
+                                                         std::span<const Tensor* const> constants,
+                                                         BlockStore& store);
 std::shared_ptr<const Prepared> prepare_dynamic_matmul(const Node& node,
-                                                       std::span<const Tensor* const> constants);
+                                                       std::span<const Tensor* const> constants,
+                                                       BlockStore& store);
 
 void matmul_integer(KernelContext& ctx);
 void qlinear_matmul(KernelContext& ctx);

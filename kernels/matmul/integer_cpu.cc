@@ -64,7 +64,8 @@ class PackedIntegers final : public Prepared {
 // Matrix `index` of b, with its part of the zero points and scales of all columns.
 std::unique_ptr<const cpu::QuantizedMatrix> pack_matrix(const Tensor& b, int64_t index,
                                                         const Product& p, const Tensor* zero,
-                                                        const Tensor* scale) {
+                                                        const Tensor* scale,
+                                                        BlockStore& store = fresh_blocks()) {
   require(is_byte(b.dtype()), ErrorCode::kUnsupported, "cannot multiply ", describe(b));
   check_zero(b, zero);
   std::vector<int32_t> zeros = as_list<int32_t>(zero);
@@ -80,14 +81,12 @@ std::unique_ptr<const cpu::QuantizedMatrix> pack_matrix(const Tensor& b, int64_t
   };
   part(zeros);
   part(scales);
-  const auto* data = static_cast<const uint8_t*>(b.raw()) + index * p.k * p.n;
-  return std::make_unique<const cpu::QuantizedMatrix>(cpu::Bytes{data, b.dtype() == DType::kInt8},
-                                                      zeros, scales, p.k, p.n,
-                                                      p.transposed ? p.k : p.n, p.transposed);
+  return std::make_unique<const cpu::QuantizedMatrix>(
+      b, index * p.k * p.n, zeros, scales, p.k, p.n, p.transposed ? p.k : p.n, p.transposed, store);
 }
 
 std::shared_ptr<const Prepared> prepare(std::span<const Tensor* const> constants, const Node& node,
-                                        const IntegerSlots& slots, bool scaled) {
+                                        const IntegerSlots& slots, bool scaled, BlockStore& store) {
   const auto known = [&](int i) {  // constant, or not there
     const auto at = static_cast<size_t>(i);
     return i < 0 || at >= constants.size() || node.input(at) == kNoValue ||
@@ -107,8 +106,8 @@ std::shared_ptr<const Prepared> prepare(std::span<const Tensor* const> constants
   const bool transposed = node.get<int64_t>("trans_w", 0) != 0;
   const Product p = {0, transposed ? rows : columns, transposed ? columns : rows, transposed};
   return std::make_shared<PackedIntegers>(
-      slots.b,
-      pack_matrix(*b, 0, p, constant(slots.b_zero), scaled ? constant(slots.b_scale) : nullptr));
+      slots.b, pack_matrix(*b, 0, p, constant(slots.b_zero),
+                           scaled ? constant(slots.b_scale) : nullptr, store));
 }
 
 // The product of a node's operands, matrix by matrix.
@@ -173,11 +172,11 @@ class IntegerProduct {
       const int64_t row = plan_.batches == 1 || p.k == 0 ? 0 : a_at.offset() / p.k;
       const int64_t index = plan_.batches == 1 ? 0 : b_at.offset() / size;
       const auto count = static_cast<size_t>(std::min(p.m, rows_ - row));
-      const cpu::QuantizedRows a = {
-          {static_cast<const uint8_t*>(a_.raw()) + row * p.k, a_.dtype() == DType::kInt8},
-          p.k,
-          {zero + row, count},
-          {scale + row, count}};
+      const cpu::QuantizedRows a = {static_cast<const uint8_t*>(a_.raw()) + row * p.k,
+                                    a_.dtype() == DType::kInt8,
+                                    p.k,
+                                    {zero + row, count},
+                                    {scale + row, count}};
       multiply(a, matrix(index), i * p.m * p.n, row, index, workspace);
     }
   }
@@ -393,20 +392,24 @@ void multiply_small_floats(KernelContext& ctx) {
 }  // namespace
 
 std::shared_ptr<const Prepared> prepare_matmul_integer(const Node& node,
-                                                       std::span<const Tensor* const> constants) {
-  return prepare(constants, node, kMatMulIntegerSlots, false);
+                                                       std::span<const Tensor* const> constants,
+                                                       BlockStore& store) {
+  return prepare(constants, node, kMatMulIntegerSlots, false, store);
 }
 std::shared_ptr<const Prepared> prepare_qlinear_matmul(const Node& node,
-                                                       std::span<const Tensor* const> constants) {
-  return prepare(constants, node, kQLinearMatMulSlots, false);
+                                                       std::span<const Tensor* const> constants,
+                                                       BlockStore& store) {
+  return prepare(constants, node, kQLinearMatMulSlots, false, store);
 }
 std::shared_ptr<const Prepared> prepare_quantized_linear(const Node& node,
-                                                         std::span<const Tensor* const> constants) {
-  return prepare(constants, node, kQuantizedLinearSlots, true);
+                                                         std::span<const Tensor* const> constants,
+                                                         BlockStore& store) {
+  return prepare(constants, node, kQuantizedLinearSlots, true, store);
 }
 std::shared_ptr<const Prepared> prepare_dynamic_matmul(const Node& node,
-                                                       std::span<const Tensor* const> constants) {
-  return prepare(constants, node, kDynamicMatMulSlots, true);
+                                                       std::span<const Tensor* const> constants,
+                                                       BlockStore& store) {
+  return prepare(constants, node, kDynamicMatMulSlots, true, store);
 }
 
 void matmul_integer(KernelContext& ctx) {

@@ -58,11 +58,14 @@ WeightPrecision precision_of(const Node& node);
 
 // These pack input 1 when it is a constant float32 matrix, and give null otherwise.
 std::shared_ptr<const Prepared> prepare_matmul(const Node& node,
-                                               std::span<const Tensor* const> constants);
+                                               std::span<const Tensor* const> constants,
+                                               BlockStore& store);
 std::shared_ptr<const Prepared> prepare_gemm(const Node& node,
-                                             std::span<const Tensor* const> constants);
+                                             std::span<const Tensor* const> constants,
+                                             BlockStore& store);
 std::shared_ptr<const Prepared> prepare_linear(const Node& node,
-                                               std::span<const Tensor* const> constants);
+                                               std::span<const Tensor* const> constants,
+                                               BlockStore& store);
 
 void matmul(KernelContext& ctx);
 void gemm(KernelContext& ctx);

@@ -21,30 +21,31 @@ const PackedWeight* packed_weight(const KernelContext& ctx) {
 }
 
 std::shared_ptr<const Prepared> pack(std::span<const Tensor* const> constants, bool transposed,
+                                     BlockStore& store,
                                      WeightPrecision precision = WeightPrecision::kFloat32) {
   const Tensor* b = constants.size() > 1 ? constants[1] : nullptr;
   if (b == nullptr || b->dtype() != DType::kFloat32 || b->rank() < 2 || b->size() == 0) return {};
   const int64_t rows = b->shape()[b->rank() - 2], cols = b->shape().back();
   if (rows * cols != b->size()) return {};
-  const float* data = b->data<float>();
   const int64_t k = transposed ? cols : rows, n = transposed ? rows : cols;
   if (precision == WeightPrecision::kInt8 && k <= cpu::kInt8MaxDepth) {
     return std::make_shared<PackedWeight>(
-        precision, std::make_shared<cpu::Int8Matrix>(data, k, n, cols, transposed));
+        precision, std::make_shared<cpu::Int8Matrix>(*b, k, n, cols, transposed, store));
   }
   if (precision == WeightPrecision::kBFloat16) {
     return std::make_shared<PackedWeight>(
-        precision, std::make_shared<cpu::Bf16Matrix>(data, k, n, cols, transposed));
+        precision, std::make_shared<cpu::Bf16Matrix>(*b, k, n, cols, transposed, store));
   }
   return std::make_shared<PackedWeight>(WeightPrecision::kFloat32,
-                                        cpu::simd_gemm().pack(data, k, n, cols, transposed));
+                                        cpu::simd_gemm().pack(*b, k, n, cols, transposed, store));
 }
 
 }  // namespace
 
 std::shared_ptr<const Prepared> prepare_matmul(const Node& /*node*/,
-                                               std::span<const Tensor* const> constants) {
-  return pack(constants, false);
+                                               std::span<const Tensor* const> constants,
+                                               BlockStore& store) {
+  return pack(constants, false, store);
 }
 
 void matmul(KernelContext& ctx) {
@@ -70,8 +71,9 @@ void matmul(KernelContext& ctx) {
 }
 
 std::shared_ptr<const Prepared> prepare_gemm(const Node& node,
-                                             std::span<const Tensor* const> constants) {
-  return pack(constants, node.get<int64_t>("transB", 0) != 0);
+                                             std::span<const Tensor* const> constants,
+                                             BlockStore& store) {
+  return pack(constants, node.get<int64_t>("transB", 0) != 0, store);
 }
 
 namespace {
@@ -205,8 +207,9 @@ WeightPrecision precision_of(const Node& node) {
 }
 
 std::shared_ptr<const Prepared> prepare_linear(const Node& node,
-                                               std::span<const Tensor* const> constants) {
-  return pack(constants, node.get<int64_t>("trans_w", 0) != 0, precision_of(node));
+                                               std::span<const Tensor* const> constants,
+                                               BlockStore& store) {
+  return pack(constants, node.get<int64_t>("trans_w", 0) != 0, store, precision_of(node));
 }
 
 namespace {
@@ -304,7 +307,7 @@ void linear(KernelContext& ctx) {
   const PackedWeight* weight = packed_weight(ctx);
   if (weight == nullptr && precision_of(ctx.node()) != WeightPrecision::kFloat32) {
     const Tensor* const inputs[] = {nullptr, &w};
-    own = prepare_linear(ctx.node(), inputs);
+    own = prepare_linear(ctx.node(), inputs, fresh_blocks());
     weight = static_cast<const PackedWeight*>(own.get());
   }
   if (weight != nullptr) {
