@@ -6,6 +6,7 @@
 //
 // The first and the last keep every bit; QDQ is computed with exact integers instead of rounded
 // products of dequantized numbers. fuse_linear adds bias, activation and residual.
+#include <algorithm>
 #include <optional>
 
 #include "graph/passes/match.h"

@@ -17,7 +17,8 @@ namespace hugot {
 namespace conv {
 namespace {
 
-constexpr int64_t kOutputs = 256;  // at a time, so that their windows stay in the cache
+// So many outputs at a time, at most, that their windows stay in the cache.
+constexpr int64_t kMaxOutputs = 256, kWindowBytes = 512 * 1024;
 
 bool is_byte(DType dtype) { return dtype == DType::kInt8 || dtype == DType::kUInt8; }
 
@@ -131,11 +132,13 @@ void convolve(KernelContext& ctx, const Slots& slots, const Geometry& g, const S
 
   const Columns columns(g);
   const int64_t depth = columns.rows(), outputs = columns.outputs();
-  const int64_t blocks = (outputs + kOutputs - 1) / kOutputs;
+  const int64_t at_once =
+      std::clamp<int64_t>(kWindowBytes / std::max<int64_t>(depth, 1), 1, kMaxOutputs);
+  const int64_t blocks = (outputs + at_once - 1) / at_once;
   const auto align = [](int64_t bytes) { return (bytes + 63) / 64 * 64; };
-  const int64_t rows_bytes = align(std::min(kOutputs, outputs) * depth);
-  const int64_t sums_bytes = align(kOutputs * g.filters * int64_t{sizeof(int32_t)});
-  const int64_t bytes = rows_bytes + sums_bytes + align(groups[0]->workspace(kOutputs));
+  const int64_t rows_bytes = align(at_once * depth);
+  const int64_t sums_bytes = align(at_once * g.filters * int64_t{sizeof(int32_t)});
+  const int64_t bytes = rows_bytes + sums_bytes + align(groups[0]->workspace(at_once));
   ThreadPool* pool = ctx.pool();
   const int64_t items = g.batch * g.groups * blocks;
   const int64_t workers = pool == nullptr ? 1 : pool->size();
@@ -143,8 +146,8 @@ void convolve(KernelContext& ctx, const Slots& slots, const Geometry& g, const S
   const auto run = [&](int64_t item, std::byte* memory, ThreadPool* inner) {
     auto* rows = reinterpret_cast<uint8_t*>(memory);
     auto* sums = reinterpret_cast<int32_t*>(memory + rows_bytes);
-    const int64_t part = item / blocks, begin = item % blocks * kOutputs;
-    const int64_t end = std::min(begin + kOutputs, outputs);
+    const int64_t part = item / blocks, begin = item % blocks * at_once;
+    const int64_t end = std::min(begin + at_once, outputs);
     gather_rows(columns, g, static_cast<const uint8_t*>(x.raw()) + part * g.channels * g.in_size(),
                 static_cast<uint8_t>(zero[0]), begin, end, rows);
     const cpu::QuantizedRows a = {rows, x.dtype() == DType::kInt8, depth, zero, {}};
@@ -214,7 +217,7 @@ void qlinear_conv(KernelContext& ctx) {
       const float factor = factors[static_cast<size_t>(first + filter)];
       const uint32_t offset =
           bias == nullptr ? 0 : static_cast<uint32_t>(bias->data<int32_t>()[first + filter]);
-      float row[kOutputs];
+      float row[kMaxOutputs];
       for (int64_t i = 0; i < end - begin; ++i) {
         const uint32_t sum = static_cast<uint32_t>(sums[i * g.filters + filter]) + offset;
         row[i] = static_cast<float>(static_cast<int32_t>(sum)) * factor;

@@ -1,6 +1,7 @@
 #include "kernels/cpu/gemm_quantized.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "kernels/cpu/gemm_int8.h"
@@ -21,6 +22,24 @@ bool fits(size_t size, int64_t count) {
 }
 
 }  // namespace
+
+DynamicScale dynamic_scale(const float* x, int64_t n) {
+  constexpr float kLargest = 255;
+  const VectorKernels& kernels = active_kernels();
+  float low = 0, high = 0;
+  if (kernels.range(x, n, &low, &high) != 0) {  // NaN: there are infinite ones, or no numbers
+    low = kernels.reduce_min(x, n);
+    high = kernels.reduce_max(x, n);
+    if (low > 0) low = 0;
+    if (high < 0) high = 0;
+  }
+  DynamicScale result;
+  if (low == high) return result;
+  result.scale = (high - low) / kLargest;
+  const float zero = std::clamp(0 - low / result.scale, 0.0f, kLargest);
+  if (zero == zero) result.zero = static_cast<int32_t>(std::nearbyint(zero));
+  return result;
+}
 
 QuantizedMatrix::QuantizedMatrix(const Tensor& b, int64_t offset, std::span<const int32_t> zero,
                                  std::span<const float> scale, int64_t k, int64_t n,

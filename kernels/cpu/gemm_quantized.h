@@ -13,6 +13,15 @@
 
 namespace hugot::cpu {
 
+// Scale and zero point of float32 numbers that become uint8, as DynamicQuantizeLinear defines them.
+struct DynamicScale {
+  float scale = 1;
+  int32_t zero = 0;
+};
+// For the numbers x[0, n). 0 counts as one of them; when it is the only one, the scale is 1. The
+// scale is NaN or infinite when a number is, and the zero point 0.
+DynamicScale dynamic_scale(const float* x, int64_t n);
+
 // One element of a list that holds a number for each of many, or one for all.
 template <class T>
 T one_of(std::span<const T> list, int64_t i) {

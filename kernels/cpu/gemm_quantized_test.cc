@@ -150,6 +150,25 @@ TEST_CASE("zero points and scales fit the columns") {
   CHECK_THROWS_AS(QuantizedMatrix(b, 0, {}, scale, 2, 3, 3, false), Error);
 }
 
+TEST_CASE("the range of numbers has zero in it") {
+  for_each_isa([&](const VectorKernels& kernels) {
+    for (size_t n = 0; n < 70; ++n) {
+      std::vector<float> x = random_floats(n, static_cast<uint32_t>(n));
+      float low = -1, high = -1;
+      CHECK(kernels.range(x.data(), static_cast<int64_t>(n), &low, &high) == 0);
+      float least = 0, most = 0;
+      for (const float v : x) least = std::min(least, v), most = std::max(most, v);
+      CHECK(low == least);
+      CHECK(high == most);
+      for (const float odd : {NAN, HUGE_VALF}) {
+        if (n == 0) continue;
+        x[n - 1] = odd;
+        CHECK(std::isnan(kernels.range(x.data(), static_cast<int64_t>(n), &low, &high)));
+      }
+    }
+  });
+}
+
 TEST_CASE("bytes from floats: ties, saturation, what is no number") {
   const float inf = std::numeric_limits<float>::infinity();
   const std::vector<float> x = {0,    1,     -1,   0.5f,  1.5f, 2.5f, -0.5f, 300,

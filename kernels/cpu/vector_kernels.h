@@ -162,6 +162,10 @@ struct VectorKernels {
   void (*pack_bytes)(const uint8_t* x, uint8_t flip, int64_t rows, int64_t k, int64_t ldx,
                      uint32_t* groups, int64_t stride, int32_t* sum);
 
+  // Smallest and largest of x[0, n) and 0. Returns 0, or NaN when an element is not finite: then
+  // the limits are not to be used.
+  float (*range)(const float* x, int64_t n, float* low, float* high);
+
   // y[i] = x[i] / scale, rounded to nearest, ties to even, plus zero, saturated to the type of y;
   // NaN gives the lowest number of that type. All instruction sets compute the same.
   void (*quantize_uint8)(const float* x, int64_t n, float scale, int32_t zero, uint8_t* y);

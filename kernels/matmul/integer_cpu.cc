@@ -4,14 +4,13 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/cast/narrow.h"
 #include "kernels/convert.h"
 #include "kernels/cpu/gemm_quantized.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dispatch.h"
 #include "kernels/matmul/integer.h"
 #include "kernels/matmul/matmul.h"
-#include "kernels/quantize/quantize.h"
+#include "kernels/narrow.h"
 
 namespace hugot::matmul {
 namespace {
@@ -438,7 +437,7 @@ void quantized_linear(KernelContext& ctx) {
 void dynamic_quantize_matmul(KernelContext& ctx) {
   const Tensor& x = ctx.input(0);
   require(x.dtype() == DType::kFloat32, ErrorCode::kUnsupported, "the input is ", describe(x));
-  const quantize::DynamicScale dynamic = quantize::dynamic_scale(x.data<float>(), x.size());
+  const cpu::DynamicScale dynamic = cpu::dynamic_scale(x.data<float>(), x.size());
   Tensor a(DType::kUInt8, x.shape());
   cpu::active_kernels().quantize_uint8(x.data<float>(), x.size(), dynamic.scale, dynamic.zero,
                                        a.data<uint8_t>());

@@ -1,16 +1,14 @@
 // Kernel of DynamicQuantizeLinear.
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
-#include "kernels/convert.h"
+#include "kernels/cpu/gemm_quantized.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/quantize/quantize.h"
 
 namespace hugot::quantize {
 namespace {
 
-constexpr float kLargest = 255;
 constexpr int64_t kGrain = 1 << 14;  // elements that make a task for another thread
 
 // Results that were not asked for go nowhere.
@@ -31,23 +29,6 @@ PerText<T> per_text(KernelContext& ctx, int i, int64_t texts, bool scalar) {
 
 }  // namespace
 
-DynamicScale dynamic_scale(float low, float high) {
-  low = low > 0 ? 0 : low;  // NaN stays
-  high = high < 0 ? 0 : high;
-  DynamicScale result;
-  if (low == high) return result;
-  result.scale = (high - low) / kLargest;
-  const float zero = std::clamp(0 - low / result.scale, 0.0f, kLargest);
-  result.zero = convert<int32_t>(std::nearbyint(zero));
-  return result;
-}
-
-DynamicScale dynamic_scale(const float* x, int64_t n) {
-  const cpu::VectorKernels& kernels = cpu::active_kernels();
-  return n == 0 ? DynamicScale()
-                : dynamic_scale(kernels.reduce_min(x, n), kernels.reduce_max(x, n));
-}
-
 void dynamic_quantize_linear(KernelContext& ctx) {
   const Tensor& x = ctx.input(0);
   require(x.dtype() == DType::kFloat32, ErrorCode::kUnsupported, "the input is ", describe(x));
@@ -67,7 +48,7 @@ void dynamic_quantize_linear(KernelContext& ctx) {
     const int64_t begin = (boundaries.empty() ? i : boundaries[static_cast<size_t>(i)]) * width;
     const int64_t end =
         (boundaries.empty() ? i + 1 : boundaries[static_cast<size_t>(i) + 1]) * width;
-    const DynamicScale dynamic = dynamic_scale(data + begin, end - begin);
+    const cpu::DynamicScale dynamic = cpu::dynamic_scale(data + begin, end - begin);
     scales.put(i, dynamic.scale);
     zeros.put(i, static_cast<uint8_t>(dynamic.zero));
     parallel_for(pool, end - begin, kGrain, [&](int64_t first, int64_t last) {

@@ -2,9 +2,9 @@
 #include "kernels/quantize/quantize.h"
 
 #include "base/error.h"
-#include "kernels/cast/narrow.h"
 #include "kernels/define.h"
 #include "kernels/infer_helpers.h"
+#include "kernels/narrow.h"
 #include "kernels/ops.h"
 
 namespace hugot {

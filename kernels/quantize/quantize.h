@@ -26,17 +26,6 @@ DType quantized_type(const Node& node, DType zero_point);
 // Attribute output_dtype of DequantizeLinear, or the type of the scale.
 DType dequantized_type(const Node& node, DType scale);
 
-// Scale and zero point of DynamicQuantizeLinear, for uint8.
-struct DynamicScale {
-  float scale = 1;
-  int32_t zero = 0;
-};
-// For numbers from `low` to `high`. 0 counts as one of them; when it is the only one, the scale is
-// 1. The scale is NaN or infinite when a limit is, and the zero point 0.
-DynamicScale dynamic_scale(float low, float high);
-// For the numbers x[0, n).
-DynamicScale dynamic_scale(const float* x, int64_t n);
-
 void quantize_linear(KernelContext& ctx);
 void dequantize_linear(KernelContext& ctx);
 void dynamic_quantize_linear(KernelContext& ctx);

@@ -4,10 +4,10 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/cast/narrow.h"
 #include "kernels/convert.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dispatch.h"
+#include "kernels/narrow.h"
 #include "kernels/quantize/granularity.h"
 #include "kernels/quantize/quantize.h"
 

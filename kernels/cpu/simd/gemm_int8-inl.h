@@ -185,6 +185,13 @@ HWY_INLINE RowRange row_range(const float* x, int64_t n) {
   return {hn::GetLane(hn::MinOfLanes(d, low)), max_lanes(high), sum_lanes(poison)};
 }
 
+float range(const float* x, int64_t n, float* low, float* high) {
+  const RowRange result = row_range(x, n);
+  *low = result.low;
+  *high = result.high;
+  return result.poison;
+}
+
 // One row: x = scale (q - zero) but for rounding, with q in 0..255.
 HWY_INLINE void quantize_row(const float* x, int64_t k, QuantizedActivation* q, float* scale,
                              int32_t* zero) {

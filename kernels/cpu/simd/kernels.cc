@@ -57,6 +57,7 @@ const VectorKernels kVectorKernels = {
     .quantize_rows = quantize_rows,
     .gemm_int8 = gemm_int8,
     .pack_bytes = pack_bytes,
+    .range = range,
     .quantize_uint8 = quantize_uint8,
     .quantize_int8 = quantize_int8,
     .gemm_bf16 = gemm_bf16,
