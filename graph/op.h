@@ -71,6 +71,7 @@ enum class Batching {
   kPacked,    // once, on the token axes of all instances joined: [1,S,..] -> [1,T,..]
   kRows,      // once, on the batch axes of all instances joined: [1,..] -> [N,..], no token axis
   kSegments,  // once, on joined token axes, with KernelContext::segments() telling the boundaries
+              // In both, scalars that differ between instances are lists: [] -> [N].
 };
 
 // What the batching rule of an operator may ask. The token axis of a value is the axis whose length
@@ -93,7 +94,7 @@ class BatchQuery {
 };
 
 // Packed when the operator treats every element alone: token axes of all ragged inputs meet the
-// output's token axis under broadcasting. Rows when no input depends on S.
+// output's token axis under broadcasting. Rows when no input depends on S; scalars, too: [] -> [N].
 Batching batch_elementwise(const BatchQuery& query);
 
 // Packed when the operator works on `axes` of input 0 only and all of them lie behind the token

@@ -419,7 +419,9 @@ Tensor RaggedExecutor::Impl::instance(ValueId id, size_t i) const {
 
 Shape RaggedExecutor::Impl::joined_shape(ValueId id, const Instances& over) const {
   if (info(id).token_axis >= 0) return shape_at(id, over.tokens());
-  return shape_at(id, 0).with(0, static_cast<int64_t>(over.count()));
+  const auto count = static_cast<int64_t>(over.count());
+  if (info(id).dims.empty()) return {count};  // a number for each instance
+  return shape_at(id, 0).with(0, count);
 }
 
 Tensor RaggedExecutor::Impl::joined(ValueId id) const {

@@ -122,6 +122,9 @@ void RaggedPlan::classify(BlockStore& store) {
     require(value.fact.shape.has_value() && value.fact.dtype != DType::kUndefined,
             ErrorCode::kUnsupported, "the shape of '", value.name,
             "' cannot be told from the length of a text");
+    require(dtype_bits(value.fact.dtype) >= 8, ErrorCode::kUnsupported, "'", value.name,
+            "' has elements of type ", dtype_name(value.fact.dtype),
+            ", which cannot be stored text after text");
     Dim elements = 1;
     for (const Dim& dim : *value.fact.shape) elements = elements * dim;
     info.coefficients = elements.coefficients(kLengthSymbol);

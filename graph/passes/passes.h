@@ -86,7 +86,11 @@ size_t hoist_views(Graph& graph, PassContext& context);
 // hugot.RelativeAttention from hugot.Attention and the terms of its bias that are picked from
 // products of queries or keys with a table of relative positions.
 size_t fuse_relative_attention(Graph& graph, PassContext& context);
-// hugot.Linear from MatMul or Gemm by a constant, with bias, activation and residual.
+// hugot.QuantizedLinear from products with quantized weights: dynamically quantized, QDQ, and
+// those of com.microsoft.
+size_t fuse_quantized(Graph& graph, PassContext& context);
+// hugot.Linear from MatMul or Gemm by a constant. Bias, activation and residual become part of it,
+// and of hugot.QuantizedLinear.
 size_t fuse_linear(Graph& graph, PassContext& context);
 // The same from a convolution whose windows tile the image and whose result is read with channels
 // last: the patch embedding of vision transformers.

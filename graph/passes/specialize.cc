@@ -141,6 +141,7 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
                                 {"fuse_attention", fuse_attention},
                                 {"fuse_relative_attention", fuse_relative_attention},
                                 {"fuse_patches", fuse_patches},
+                                {"fuse_quantized", fuse_quantized},
                                 {"fuse_linear", fuse_linear}};
   const auto apply = [&](const Named& named) {
     return apply_pass(graph, context, named.name, named.pass);
@@ -154,6 +155,8 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
       if (changes == 0) return;
     }
   };
+  // Before weights are dequantized by folding.
+  apply({"fuse_quantized", fuse_quantized});
   settle();
   if (apply({"widen_half", widen_half}) > 0) settle();
   for (const Named& named : kFusions) apply(named);

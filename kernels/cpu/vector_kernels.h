@@ -34,19 +34,22 @@ struct GemmArgs {
 };
 
 // The same for 8-bit operands. Along K they are read in groups of 32 bits, of `int8_group` steps
-// each: A holds numbers 0..255 in 8 or 16 bits, B holds -127..127 in bytes, zeros past K. B,
-// b_scale and b_sum have whole panels. With sums in int32, which the caller keeps from overflowing,
-// C = activation(a_scale b_scale (A.B - a_zero b_sum) + bias) + residual.
+// each: A holds numbers 0..255 in 8 or 16 bits, B holds -128..127 in bytes, zeros past K. What
+// belongs to the columns of B has whole panels. With sums in int32, which wrap around,
+// C = activation(a_scale b_scale D + bias) + residual, where D = A.B - a_zero b_sum - a_sum b_zero.
 struct GemmInt8Args {
   int64_t m, n, groups;
   const uint32_t* a;  // [m, groups]
   int64_t a_stride;   // groups from one row to the next
   const float* a_scale;
   const int32_t* a_zero;
-  const int8_t* b;  // by panel, group, column, step in the group
+  const int32_t* a_sum = nullptr;  // over K, by row; null when b_zero is
+  const int8_t* b;                 // by panel, group, column, step in the group
   const float* b_scale;
-  const int32_t* b_sum;  // over K, by column
-  float* c;              // [m, n]
+  const int32_t* b_sum;             // by column
+  const int32_t* b_zero = nullptr;  // by column; null: zeros
+  bool integers = false;  // C gets the numbers D themselves, as int32; no scales, no epilogue
+  float* c;               // [m, n]
   int64_t ldc;
   Epilogue epilogue;
   int64_t panel_begin, panel_end;
@@ -186,6 +189,19 @@ struct VectorKernels {
   void (*quantize_rows)(const float* x, int64_t rows, int64_t k, int64_t ldx, uint32_t* groups,
                         int64_t stride, float* scale, int32_t* zero);
   void (*gemm_int8)(const GemmInt8Args* args);
+  // Rows of bytes x [rows, k] as such groups, with the bits of `flip` inverted: 0x80 makes
+  // -128..127 to 0..255. sum[r] is that of the row's numbers after that.
+  void (*pack_bytes)(const uint8_t* x, uint8_t flip, int64_t rows, int64_t k, int64_t ldx,
+                     uint32_t* groups, int64_t stride, int32_t* sum);
+
+  // Smallest and largest of x[0, n) and 0. Returns 0, or NaN when an element is not finite: then
+  // the limits are not to be used.
+  float (*range)(const float* x, int64_t n, float* low, float* high);
+
+  // y[i] = x[i] / scale, rounded to nearest, ties to even, plus zero, saturated to the type of y;
+  // NaN gives the lowest number of that type. All instruction sets compute the same.
+  void (*quantize_uint8)(const float* x, int64_t n, float scale, int32_t zero, uint8_t* y);
+  void (*quantize_int8)(const float* x, int64_t n, float scale, int32_t zero, int8_t* y);
 
   // Callers use gemm_bf16.h.
   void (*gemm_bf16)(const GemmBf16Args* args);

@@ -20,19 +20,8 @@ void require_equal(const Dim& a, const Dim& b, std::string_view what) {
 
 void infer_matmul(InferContext& ctx) {
   require_same_dtype(ctx, 0, 1);
-  Fact& out = ctx.output(0);
-  out.dtype = ctx.input(0).dtype;
-  if (!ctx.input(0).shape || !ctx.input(1).shape) return;
-  Dims a = *ctx.input(0).shape, b = *ctx.input(1).shape;
-  require(!a.empty() && !b.empty(), ErrorCode::kInvalidArgument, "an operand is a scalar");
-  const bool vector_a = a.size() == 1, vector_b = b.size() == 1;
-  if (vector_a) a.insert(a.begin(), 1);
-  if (vector_b) b.push_back(1);
-  require_equal(a.back(), b[b.size() - 2], "the matrices do not fit");
-  Dims dims = broadcast(Dims(a.begin(), a.end() - 2), Dims(b.begin(), b.end() - 2));
-  if (!vector_a) dims.push_back(a[a.size() - 2]);
-  if (!vector_b) dims.push_back(b.back());
-  out.shape = std::move(dims);
+  ctx.output(0).dtype = ctx.input(0).dtype;
+  infer_product_shape(ctx, 0, 1);
 }
 
 Batching batch_matmul(const BatchQuery& query) {
@@ -138,6 +127,20 @@ OpDef with_prepare(OpDef op, PrepareFunction prepare) {
 }
 
 }  // namespace
+
+void infer_product_shape(InferContext& ctx, int left, int right) {
+  if (!ctx.input(left).shape || !ctx.input(right).shape) return;
+  Dims a = *ctx.input(left).shape, b = *ctx.input(right).shape;
+  require(!a.empty() && !b.empty(), ErrorCode::kInvalidArgument, "an operand is a scalar");
+  const bool vector_a = a.size() == 1, vector_b = b.size() == 1;
+  if (vector_a) a.insert(a.begin(), 1);
+  if (vector_b) b.push_back(1);
+  require_equal(a.back(), b[b.size() - 2], "the matrices do not fit");
+  Dims dims = broadcast(Dims(a.begin(), a.end() - 2), Dims(b.begin(), b.end() - 2));
+  if (!vector_a) dims.push_back(a[a.size() - 2]);
+  if (!vector_b) dims.push_back(b.back());
+  ctx.output(0).shape = std::move(dims);
+}
 
 BatchedProduct plan_product(const Shape& a, const Shape& b) {
   require(a.rank() > 0 && b.rank() > 0, ErrorCode::kInvalidArgument, "an operand is a scalar");

@@ -26,6 +26,9 @@ struct BatchedProduct {
   Shape shape;
 };
 
+// Sets the shape of output 0, numpy.matmul of inputs `left` and `right`, as far as it is known.
+void infer_product_shape(InferContext& ctx, int left, int right);
+
 // Throws kInvalidArgument for shapes that do not fit.
 BatchedProduct plan_product(const Shape& a, const Shape& b);
 
