@@ -48,7 +48,13 @@ Span make_span(size_t begin, size_t end) {
 }  // namespace
 
 void LiteralSet::add(std::string_view pattern, int32_t value) {
-  if (pattern.empty()) return;
+  if (pattern.empty()) {
+    if (empty_value_ < 0) {
+      empty_value_ = value;
+      ++patterns_;
+    }
+    return;
+  }
   uint32_t node = 0;
   for (const char byte : pattern) {
     auto& children = nodes_[node].children;
@@ -69,12 +75,20 @@ void LiteralSet::add(std::string_view pattern, int32_t value) {
   ++patterns_;
 }
 
-LiteralSet::Match LiteralSet::find(std::string_view text, size_t from) const {
+LiteralSet::Match LiteralSet::find(std::string_view text, size_t from, bool first) const {
   if (empty()) return {};
-  for (size_t begin = from; begin < text.size(); ++begin) {
-    uint32_t node = first_[static_cast<unsigned char>(text[begin])];
-    if (node == 0) continue;
+  for (size_t begin = from; begin <= text.size(); ++begin) {
     Match best;
+    if (empty_value_ >= 0 && (begin > from || first) &&
+        (begin == text.size() || !is_utf8_continuation(text[begin]))) {
+      best = {begin, begin, empty_value_};
+    }
+    if (begin == text.size()) return best;
+    uint32_t node = first_[static_cast<unsigned char>(text[begin])];
+    if (node == 0) {
+      if (best.value >= 0) return best;
+      continue;
+    }
     for (size_t pos = begin + 1;; ++pos) {
       if (nodes_[node].value >= 0) best = {begin, pos, nodes_[node].value};
       if (pos == text.size()) break;
@@ -130,11 +144,13 @@ void AddedTokens::split(std::string_view text, Stage stage, bool match_special,
   const LiteralSet& patterns = stage == Stage::kRaw ? raw_ : normalized_;
   size_t last = 0;  // end of the parts so far
   size_t from = 0;
+  bool first = true;
   for (;;) {
-    const LiteralSet::Match match = patterns.find(text, from);
+    const LiteralSet::Match match = patterns.find(text, from, first);
     if (match.value < 0) break;
     // A match that is refused still uses up its text.
     from = match.end;
+    first = false;
     const AddedToken& token = tokens_.at(match.value);
     if (!match_special && special_.contains(token.content)) continue;
     if (token.single_word &&

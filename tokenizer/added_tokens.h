@@ -36,11 +36,12 @@ class LiteralSet {
     int32_t value = -1;  // -1: none
   };
 
-  // The first of equal strings wins; empty ones never match.
+  // The first of equal strings wins. An empty one matches between any two characters.
   void add(std::string_view pattern, int32_t value);
   bool empty() const { return patterns_ == 0; }
-  // The first match that begins at or behind `from`.
-  Match find(std::string_view text, size_t from) const;
+  // The first match that begins at or behind `from`, where the last one ended; an empty one must
+  // lie further on, unless this is the first search.
+  Match find(std::string_view text, size_t from, bool first) const;
 
  private:
   struct Node {
@@ -49,6 +50,7 @@ class LiteralSet {
   };
   std::vector<Node> nodes_{Node()};
   uint32_t first_[256] = {};  // node of each first byte; 0: none
+  int32_t empty_value_ = -1;
   size_t patterns_ = 0;
 };
 

@@ -37,11 +37,10 @@ std::vector<Pointer> parse_list(const Json& json, const char* key,
   return out;
 }
 
-// A pattern that must be literal: {"String": text}.
-std::string get_literal(const char* owner, const Json& json) {
+Pattern get_pattern(const Json& json) {
   const Json& pattern = get(json, "pattern");
-  if (has(pattern, {"Regex"})) fail_unsupported(owner, "with a regular expression");
-  return get_string(pattern, "String");
+  if (has(pattern, {"Regex"})) return Pattern::regex(get_string(pattern, "Regex"));
+  return Pattern::literal(get_string(pattern, "String"));
 }
 
 SplitBehavior to_behavior(const std::string& name) {
@@ -67,8 +66,12 @@ NormalizerPtr parse_strip(const Json& json) {
 }
 
 NormalizerPtr parse_replace(const Json& json) {
-  return make_replace_normalizer(get_literal("normalizer Replace", json),
-                                 get_string(json, "content"));
+  return make_replace_normalizer(get_pattern(json), get_string(json, "content"));
+}
+
+NormalizerPtr parse_precompiled(const Json& json) {
+  return make_precompiled_normalizer(
+      Charsmap(decode_base64(get_string(json, "precompiled_charsmap"))));
 }
 
 NormalizerPtr parse_normalizer_sequence(const Json& json) {
@@ -129,13 +132,33 @@ std::vector<TemplatePiece> parse_template(const Json& json, const char* key,
   return out;
 }
 
-// Metaspace's prepend_scheme is not "never"; old files say add_prefix_space instead.
-bool metaspace_prepends(const Json& json) {
-  if (!find(json, "prepend_scheme")) return get_bool_or(json, "add_prefix_space", true);
+// Of Metaspace. Old files say add_prefix_space instead.
+PrependScheme parse_prepend_scheme(const Json& json) {
+  const bool prefix = get_bool_or(json, "add_prefix_space", true);
+  if (!find(json, "prepend_scheme")) return prefix ? PrependScheme::kAlways : PrependScheme::kNever;
   const std::string scheme = get_string(json, "prepend_scheme");
-  require(scheme == "always" || scheme == "first" || scheme == "never", ErrorCode::kInvalidData,
-          "unknown prepend_scheme '", scheme, "'");
-  return scheme != "never";
+  require(prefix || scheme == "never", ErrorCode::kInvalidData,
+          "add_prefix_space contradicts prepend_scheme");
+  if (scheme == "always") return PrependScheme::kAlways;
+  if (scheme == "first") return PrependScheme::kFirst;
+  require(scheme == "never", ErrorCode::kInvalidData, "unknown prepend_scheme '", scheme, "'");
+  return PrependScheme::kNever;
+}
+
+PreTokenizerPtr parse_metaspace(const Json& json) {
+  MetaspacePreTokenizer::Options options;
+  options.replacement = get_char(json, "replacement");
+  options.scheme = parse_prepend_scheme(json);
+  options.split = get_bool_or(json, "split", true);
+  return std::make_unique<MetaspacePreTokenizer>(options);
+}
+
+PreTokenizerPtr parse_byte_level(const Json& json) {
+  ByteLevelPreTokenizer::Options options;
+  options.add_prefix_space = get_bool(json, "add_prefix_space");
+  get_bool(json, "trim_offsets");  // has to be there
+  options.use_regex = get_bool_or(json, "use_regex", true);
+  return std::make_unique<ByteLevelPreTokenizer>(options);
 }
 
 DecoderPtr parse_word_piece_decoder(const Json& json) {
@@ -153,7 +176,30 @@ DecoderPtr parse_strip_decoder(const Json& json) {
 }
 
 DecoderPtr parse_replace_decoder(const Json& json) {
-  return make_replace_decoder(get_literal("decoder Replace", json), get_string(json, "content"));
+  return make_replace_decoder(get_pattern(json), get_string(json, "content"));
+}
+
+ModelPtr parse_bpe(const Json& json, Vocabulary vocabulary, std::optional<MergeList> merges) {
+  require(merges.has_value(), ErrorCode::kInvalidData, "field 'merges' is missing");
+  BpeModel::Options options;
+  if (find(json, "unk_token")) options.unk_token = get_string(json, "unk_token");
+  if (find(json, "continuing_subword_prefix")) {
+    options.continuing_subword_prefix = get_string(json, "continuing_subword_prefix");
+  }
+  if (find(json, "end_of_word_suffix")) {
+    options.end_of_word_suffix = get_string(json, "end_of_word_suffix");
+  }
+  options.fuse_unk = get_bool_or(json, "fuse_unk", false);
+  options.byte_fallback = get_bool_or(json, "byte_fallback", false);
+  options.ignore_merges = get_bool_or(json, "ignore_merges", false);
+  if (const Json* dropout = find(json, "dropout")) {
+    const bool valid =
+        dropout->is_number() && dropout->get<double>() >= 0 && dropout->get<double>() <= 1;
+    require(valid, ErrorCode::kInvalidData, "field 'dropout' must be a number from 0 to 1");
+    // Random merges are for training; only their limit is of use here.
+    options.never_merge = dropout->get<double>() == 1;
+  }
+  return std::make_unique<BpeModel>(std::move(vocabulary), *merges, std::move(options));
 }
 
 }  // namespace
@@ -172,14 +218,15 @@ NormalizerPtr parse_normalizer(const Json& json) {
   if (type == "Nmt") return make_nmt_normalizer();
   if (type == "Replace") return parse_replace(json);
   if (type == "Prepend") return make_prepend_normalizer(get_string(json, "prepend"));
-  if (type == "Precompiled" || type == "ByteLevel") fail_unsupported("normalizer", type);
+  if (type == "Precompiled") return parse_precompiled(json);
+  if (type == "ByteLevel") return make_byte_level_normalizer();
 
   if (has(json, {"clean_text", "handle_chinese_chars", "lowercase"})) {
     return parse_bert_normalizer(json);
   }
   if (has(json, {"strip_left", "strip_right"})) return parse_strip(json);
   if (has(json, {"normalizers"})) return parse_normalizer_sequence(json);
-  if (has(json, {"precompiled_charsmap"})) fail_unsupported("normalizer", "Precompiled");
+  if (has(json, {"precompiled_charsmap"})) return parse_precompiled(json);
   if (has(json, {"pattern", "content"})) return parse_replace(json);
   if (has(json, {"prepend"})) return make_prepend_normalizer(get_string(json, "prepend"));
   fail_unknown("normalizer", type);
@@ -202,7 +249,7 @@ PreTokenizerPtr parse_pre_tokenizer(const Json& json) {
   if (type == "Split") {
     const SplitBehavior behavior = to_behavior(get_string(json, "behavior"));
     const bool invert = get_bool(json, "invert");
-    return make_split_pre_tokenizer(get_literal("pre-tokenizer Split", json), behavior, invert);
+    return std::make_unique<SplitPreTokenizer>(get_pattern(json), behavior, invert);
   }
   if (type == "FixedLength") {
     const size_t length = find(json, "length") ? get_size(json, "length") : 5;
@@ -210,8 +257,12 @@ PreTokenizerPtr parse_pre_tokenizer(const Json& json) {
     return make_fixed_length_pre_tokenizer(length);
   }
   if (type == "Sequence") {
-    return make_sequence_pre_tokenizer(parse_list(json, "pretokenizers", parse_pre_tokenizer));
+    return std::make_unique<SequencePreTokenizer>(
+        parse_list(json, "pretokenizers", parse_pre_tokenizer));
   }
+  if (type == "ByteLevel") return parse_byte_level(json);
+  if (type == "Metaspace") return parse_metaspace(json);
+  if (type == "UnicodeScripts") return make_unicode_scripts_pre_tokenizer();
   fail_unknown("pre-tokenizer", type);
 }
 
@@ -244,10 +295,15 @@ PostProcessorPtr parse_post_processor(const Json& json) {
 DecoderPtr parse_decoder(const Json& json) {
   const std::string type = get_string_or_empty(json, "type");
   if (type == "BPEDecoder") return make_bpe_decoder(get_string(json, "suffix"));
-  if (type == "ByteLevel") fail_unsupported("decoder", type);
+  if (type == "ByteLevel") {
+    get_bool(json, "add_prefix_space");
+    get_bool(json, "trim_offsets");
+    return make_byte_level_decoder();
+  }
   if (type == "WordPiece") return parse_word_piece_decoder(json);
   if (type == "Metaspace") {
-    return make_metaspace_decoder(get_char(json, "replacement"), metaspace_prepends(json));
+    return make_metaspace_decoder(get_char(json, "replacement"),
+                                  parse_prepend_scheme(json) != PrependScheme::kNever);
   }
   if (type == "CTC") return parse_ctc(json);
   if (type == "Sequence") {
@@ -266,23 +322,25 @@ DecoderPtr parse_decoder(const Json& json) {
   fail_unknown("decoder", type);
 }
 
-ModelPtr parse_model(const Json& json, std::optional<VocabularyBuilder> vocab) {
-  const auto take_vocab = [&]() -> Vocabulary {
-    require(vocab.has_value(), ErrorCode::kInvalidData, "field 'vocab' must be an object");
-    return Vocabulary(std::move(*vocab));
+ModelPtr parse_model(const Json& json, ModelData data) {
+  read_model_data(json, data);
+  const auto take_vocabulary = [&](Vocabulary::OldIds old_ids = Vocabulary::OldIds::kDrop) {
+    const bool list = old_ids == Vocabulary::OldIds::kKeep;
+    require(data.vocabulary.has_value() && data.scores.has_value() == list, ErrorCode::kInvalidData,
+            "field 'vocab' must be an ", list ? "array" : "object");
+    return Vocabulary(std::move(*data.vocabulary), old_ids);
   };
-  const bool has_word_piece =
-      has(json, {"vocab", "unk_token", "continuing_subword_prefix", "max_input_chars_per_word"});
   std::string type = get_string_or_empty(json, "type");
   if (type != "BPE" && type != "WordPiece" && type != "WordLevel" && type != "Unigram") {
     // Files of 2020 and before have no type.
     if (has(json, {"vocab", "merges"})) {
       type = "BPE";
-    } else if (has_word_piece) {
+    } else if (has(json, {"vocab", "unk_token", "continuing_subword_prefix",
+                          "max_input_chars_per_word"})) {
       type = "WordPiece";
     } else if (has(json, {"vocab", "unk_token"})) {
       type = "WordLevel";
-    } else if (const Json* list = find(json, "vocab"); list != nullptr && list->is_array()) {
+    } else if (data.scores) {
       type = "Unigram";
     } else {
       fail_unknown("model", type);
@@ -293,13 +351,20 @@ ModelPtr parse_model(const Json& json, std::optional<VocabularyBuilder> vocab) {
     options.unk_token = get_string(json, "unk_token");
     options.continuing_subword_prefix = get_string(json, "continuing_subword_prefix");
     options.max_input_chars_per_word = get_size(json, "max_input_chars_per_word");
-    return std::make_unique<WordPieceModel>(take_vocab(), std::move(options));
+    return std::make_unique<WordPieceModel>(take_vocabulary(), std::move(options));
   }
   if (type == "WordLevel") {
     std::string unk_token = get_string(json, "unk_token");
-    return make_word_level_model(take_vocab(), std::move(unk_token));
+    return make_word_level_model(take_vocabulary(), std::move(unk_token));
   }
-  fail_unsupported("model", type);
+  if (type == "Unigram") {
+    UnigramOptions options;
+    if (find(json, "unk_id")) options.unk_id = get_id(json, "unk_id");
+    options.byte_fallback = get_bool_or(json, "byte_fallback", false);
+    Vocabulary vocabulary = take_vocabulary(Vocabulary::OldIds::kKeep);
+    return make_unigram_model(std::move(vocabulary), std::move(*data.scores), options);
+  }
+  return parse_bpe(json, take_vocabulary(), std::move(data.merges));
 }
 
 }  // namespace hugot

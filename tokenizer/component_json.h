@@ -9,6 +9,7 @@
 
 #include "tokenizer/decoder.h"
 #include "tokenizer/model.h"
+#include "tokenizer/model_data.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/post_processor.h"
 #include "tokenizer/pre_tokenizer.h"
@@ -19,8 +20,8 @@ NormalizerPtr parse_normalizer(const nlohmann::json& json);
 PreTokenizerPtr parse_pre_tokenizer(const nlohmann::json& json);
 PostProcessorPtr parse_post_processor(const nlohmann::json& json);
 DecoderPtr parse_decoder(const nlohmann::json& json);
-// `vocab` holds the entries of json["vocab"] when that was an object, which `json` then lacks.
-ModelPtr parse_model(const nlohmann::json& json, std::optional<VocabularyBuilder> vocab);
+// `data` holds what was taken out of `json` before.
+ModelPtr parse_model(const nlohmann::json& json, ModelData data = {});
 
 }  // namespace hugot
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tokenizer/pattern.h"
+
 namespace hugot {
 
 class Decoder {
@@ -30,8 +32,10 @@ DecoderPtr make_byte_fallback_decoder();
 DecoderPtr make_fuse_decoder();
 // Strip: removes up to `start` leading and `stop` trailing characters equal to `content`.
 DecoderPtr make_strip_decoder(char32_t content, size_t start, size_t stop);
-// Replace with a literal pattern.
-DecoderPtr make_replace_decoder(std::string pattern, std::string content);
+// Replace.
+DecoderPtr make_replace_decoder(Pattern pattern, std::string content);
+// ByteLevel: characters of the byte-level alphabet become bytes; malformed UTF-8 becomes U+FFFD.
+DecoderPtr make_byte_level_decoder();
 // CTC: drops repetitions and padding; with cleanup, delimiters become spaces.
 DecoderPtr make_ctc_decoder(std::string pad_token, std::string word_delimiter, bool cleanup);
 DecoderPtr make_sequence_decoder(std::vector<DecoderPtr> parts);

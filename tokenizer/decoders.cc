@@ -2,20 +2,18 @@
 #include <string_view>
 #include <utility>
 
+#include "tokenizer/byte_level.h"
 #include "tokenizer/decoder.h"
-#include "tokenizer/literal_pattern.h"
 #include "tokenizer/utf8.h"
 
 namespace hugot {
 namespace {
 
-// An empty pattern matches around every character, even in an empty text.
-std::string replace_all(std::string_view text, std::string_view pattern, std::string_view content) {
-  if (text.empty() && pattern.empty()) return std::string(content);
+std::string replace(std::string_view text, const std::vector<Span>& matches,
+                    std::string_view content) {
+  check_replaced(text, matches, content);
   std::string out;
   size_t last = 0;
-  const std::vector<Span> matches = find_literal(text, pattern);
-  check_replaced(text, pattern, matches.size(), content);
   for (const Span& match : matches) {
     out.append(text, last, match.begin - last);
     out += content;
@@ -23,6 +21,13 @@ std::string replace_all(std::string_view text, std::string_view pattern, std::st
   }
   out.append(text, last);
   return out;
+}
+
+// An empty pattern matches around every character, even in an empty text.
+std::string replace_all(std::string_view text, std::string_view pattern, std::string_view content) {
+  if (text.empty() && pattern.empty()) return std::string(content);
+  if (text.find(pattern) == std::string_view::npos) return std::string(text);
+  return replace(text, Pattern::literal(std::string(pattern)).find_all(text), content);
 }
 
 std::string to_string(char32_t c) {
@@ -178,17 +183,17 @@ class StripDecoder final : public Decoder {
 
 class ReplaceDecoder final : public Decoder {
  public:
-  ReplaceDecoder(std::string pattern, std::string content)
+  ReplaceDecoder(Pattern pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
 
   void decode(std::vector<std::string>& tokens) const override {
     for (std::string& token : tokens) {
-      if (!token.empty()) token = replace_all(token, pattern_, content_);
+      if (!token.empty()) token = replace(token, pattern_.find_all(token), content_);
     }
   }
 
  private:
-  std::string pattern_;
+  Pattern pattern_;
   std::string content_;
 };
 
@@ -214,6 +219,17 @@ class CtcDecoder final : public Decoder {
   std::string pad_token_;
   std::string word_delimiter_;
   bool cleanup_;
+};
+
+class ByteLevelDecoder final : public Decoder {
+ public:
+  void decode(std::vector<std::string>& tokens) const override {
+    std::string bytes;
+    for (const std::string& token : tokens) {
+      if (!append_byte_level_bytes(token, bytes)) bytes += token;
+    }
+    tokens = {to_valid_utf8(bytes)};
+  }
 };
 
 class SequenceDecoder final : public Decoder {
@@ -243,9 +259,10 @@ DecoderPtr make_fuse_decoder() { return std::make_unique<FuseDecoder>(); }
 DecoderPtr make_strip_decoder(char32_t content, size_t start, size_t stop) {
   return std::make_unique<StripDecoder>(content, start, stop);
 }
-DecoderPtr make_replace_decoder(std::string pattern, std::string content) {
+DecoderPtr make_replace_decoder(Pattern pattern, std::string content) {
   return std::make_unique<ReplaceDecoder>(std::move(pattern), std::move(content));
 }
+DecoderPtr make_byte_level_decoder() { return std::make_unique<ByteLevelDecoder>(); }
 DecoderPtr make_ctc_decoder(std::string pad_token, std::string word_delimiter, bool cleanup) {
   return std::make_unique<CtcDecoder>(std::move(pad_token), std::move(word_delimiter), cleanup);
 }

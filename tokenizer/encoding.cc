@@ -10,7 +10,7 @@ namespace {
 // Windows that truncation may produce for one text, and pairs of windows.
 constexpr size_t kMaxWindows = size_t{1} << 20;
 // Pairs of windows grow with the square of the texts.
-constexpr size_t kMaxPairs = size_t{1} << 12;
+constexpr size_t kMaxPairs = size_t{1} << 16;
 
 template <class T>
 void append(std::vector<T>& to, std::vector<T>&& from) {

@@ -118,6 +118,7 @@ void Tally::check(const std::string& difference, const std::function<std::string
 void Tally::finish() const {
   MESSAGE(name, ": ", checked, " checked, ", failed, " failed, ", unsupported, " unsupported");
   CHECK(failed == 0);
+  CHECK(unsupported == 0);
 }
 
 bool is_error(const Json& json) { return json.is_object() && json.contains("error"); }

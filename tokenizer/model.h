@@ -29,6 +29,8 @@ class Model {
   // Appends the tokens of a word. Throws kInvalidData when the word needs an unknown token that
   // the vocabulary lacks.
   virtual void tokenize(std::string_view word, std::vector<ModelToken>& out) const = 0;
+  // Appends the ids of tokenize(); the fast way when nothing else is needed.
+  virtual void tokenize_ids(std::string_view word, std::vector<int32_t>& out) const;
   virtual const Vocabulary& vocabulary() const = 0;
 };
 
@@ -48,7 +50,7 @@ class WordPieceModel final : public Model {
   const Vocabulary& vocabulary() const override { return vocabulary_; }
 
   // The ids of tokenize().
-  void tokenize_ids(std::string_view word, std::vector<int32_t>& out) const;
+  void tokenize_ids(std::string_view word, std::vector<int32_t>& out) const override;
   // The same for a word whose hash and number of characters are known.
   void tokenize_ids(std::string_view word, size_t characters, const Vocabulary::Hash& hash,
                     std::vector<int32_t>& out) const {
@@ -80,6 +82,16 @@ class WordPieceModel final : public Model {
 
 // Every word is a token or unknown.
 ModelPtr make_word_level_model(Vocabulary vocabulary, std::string unk_token);
+
+// The most probable sequence of tokens, each of which has a score.
+struct UnigramOptions {
+  std::optional<int32_t> unk_id;
+  bool byte_fallback = false;
+};
+// `scores` are those of the entries of `vocabulary`, by id. Throws kInvalidData for an unk_id that
+// is none of them.
+ModelPtr make_unigram_model(Vocabulary vocabulary, std::vector<double> scores,
+                            const UnigramOptions& options);
 
 }  // namespace hugot
 

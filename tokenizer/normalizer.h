@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "tokenizer/charsmap.h"
 #include "tokenizer/normalized_string.h"
+#include "tokenizer/pattern.h"
 
 namespace hugot {
 
@@ -52,12 +54,17 @@ NormalizerPtr make_lowercase_normalizer();
 NormalizerPtr make_strip_accents_normalizer();
 // Strip: removes white space at the ends.
 NormalizerPtr make_strip_normalizer(bool left, bool right);
-// Replace with a literal pattern; an empty one matches at every position.
-NormalizerPtr make_replace_normalizer(std::string pattern, std::string content);
+// Replace.
+NormalizerPtr make_replace_normalizer(Pattern pattern, std::string content);
 // Prepend.
 NormalizerPtr make_prepend_normalizer(std::string prefix);
 // Nmt: drops some controls, maps others and zero-width characters to spaces.
 NormalizerPtr make_nmt_normalizer();
+// ByteLevel: bytes become characters of the byte-level alphabet.
+NormalizerPtr make_byte_level_normalizer();
+// Precompiled: SentencePiece's replacements, by grapheme clusters of less than six bytes and else
+// by characters.
+NormalizerPtr make_precompiled_normalizer(Charsmap charsmap);
 NormalizerPtr make_sequence_normalizer(std::vector<NormalizerPtr> parts);
 
 }  // namespace hugot

@@ -1,7 +1,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "tokenizer/literal_pattern.h"
+#include "tokenizer/byte_level.h"
+#include "tokenizer/code_point_set.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/unicode.h"
 #include "tokenizer/utf8.h"
@@ -67,17 +68,17 @@ class StripNormalizer final : public Normalizer {
 
 class ReplaceNormalizer final : public Normalizer {
  public:
-  ReplaceNormalizer(std::string pattern, std::string content)
+  ReplaceNormalizer(Pattern pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
   void normalize(NormalizedString& string) const override {
-    const std::vector<Span> matches = find_literal(string.text(), pattern_);
+    const std::vector<Span> matches = pattern_.find_all(string.text());
     if (matches.empty()) return;
-    check_replaced(string.text(), pattern_, matches.size(), content_);
+    check_replaced(string.text(), matches, content_);
     string.replace_ranges(matches, content_);
   }
 
  private:
-  std::string pattern_;
+  Pattern pattern_;
   std::string content_;
 };
 
@@ -118,6 +119,71 @@ class SequenceNormalizer final : public Normalizer {
 
  private:
   std::vector<NormalizerPtr> parts_;
+};
+
+class ByteLevelNormalizer final : public Normalizer {
+ public:
+  void normalize(NormalizedString& string) const override {
+    rewrite(string, keep_all, [](Rewriter& out, char32_t c) {
+      char bytes[4];
+      const size_t length = encode_utf8(c, bytes);
+      for (size_t i = 0; i < length; ++i) {
+        const char32_t mapped = byte_level_char(static_cast<unsigned char>(bytes[i]));
+        i == 0 ? out.replace(mapped) : out.insert(mapped);
+      }
+    });
+  }
+};
+
+class PrecompiledNormalizer final : public Normalizer {
+ public:
+  explicit PrecompiledNormalizer(Charsmap charsmap) : charsmap_(std::move(charsmap)) {}
+
+  void normalize(NormalizedString& string) const override {
+    const std::string& text = string.text();
+    std::vector<CharChange> changes;
+    changes.reserve(text.size());
+    bool modified = false;
+    const auto replace = [&](std::string_view source) {
+      const auto match = charsmap_.shortest(source);
+      if (!match) return false;
+      add_target(source, match->target, changes);
+      modified = true;
+      return true;
+    };
+    for (size_t begin = 0; begin < text.size();) {
+      const size_t end = grapheme_end(text, begin);
+      const std::string_view cluster = std::string_view(text).substr(begin, end - begin);
+      begin = end;
+      if (cluster.size() < kMaxCluster && replace(cluster)) continue;
+      for (size_t pos = 0; pos < cluster.size();) {
+        const size_t at = pos;
+        const char32_t c = decode_utf8(cluster, pos);
+        if (!replace(cluster.substr(at, pos - at))) changes.push_back({c, 0});
+      }
+    }
+    if (modified) string.transform(changes);
+  }
+
+ private:
+  static constexpr size_t kMaxCluster = 6;
+
+  // How the reference describes the replacement; when it has nothing to say it with, sources shift.
+  static void add_target(std::string_view source, std::string_view target,
+                         std::vector<CharChange>& changes) {
+    const auto difference =
+        static_cast<int32_t>(count_utf8(target)) - static_cast<int32_t>(count_utf8(source));
+    for (size_t pos = 0; pos < target.size();) changes.push_back({decode_utf8(target, pos), 0});
+    if (difference > 0) {
+      for (int32_t i = 1; i <= difference; ++i) {
+        changes[changes.size() - static_cast<size_t>(i)].change = 1;
+      }
+    } else if (difference < 0 && !changes.empty()) {
+      changes.back().change += difference;
+    }
+  }
+
+  Charsmap charsmap_;
 };
 
 // Decomposition with canonical ordering; the changes travel with their characters.
@@ -244,13 +310,17 @@ NormalizerPtr make_strip_accents_normalizer() { return std::make_unique<StripAcc
 NormalizerPtr make_strip_normalizer(bool left, bool right) {
   return std::make_unique<StripNormalizer>(left, right);
 }
-NormalizerPtr make_replace_normalizer(std::string pattern, std::string content) {
+NormalizerPtr make_replace_normalizer(Pattern pattern, std::string content) {
   return std::make_unique<ReplaceNormalizer>(std::move(pattern), std::move(content));
 }
 NormalizerPtr make_prepend_normalizer(std::string prefix) {
   return std::make_unique<PrependNormalizer>(std::move(prefix));
 }
 NormalizerPtr make_nmt_normalizer() { return std::make_unique<NmtNormalizer>(); }
+NormalizerPtr make_byte_level_normalizer() { return std::make_unique<ByteLevelNormalizer>(); }
+NormalizerPtr make_precompiled_normalizer(Charsmap charsmap) {
+  return std::make_unique<PrecompiledNormalizer>(std::move(charsmap));
+}
 NormalizerPtr make_sequence_normalizer(std::vector<NormalizerPtr> parts) {
   return std::make_unique<SequenceNormalizer>(std::move(parts));
 }

@@ -21,6 +21,8 @@ class PostProcessor {
   // Changes the list of encodings, whose concatenation is the result. The first processor gets one
   // or two; without `add_special_tokens` nothing is added.
   virtual void process(std::vector<Encoding>& encodings, bool add_special_tokens) const = 0;
+  // Whether process() moves offsets by numbers of characters.
+  virtual bool trims_offsets() const { return false; }
 };
 
 using PostProcessorPtr = std::unique_ptr<const PostProcessor>;

@@ -139,6 +139,7 @@ class RobertaProcessor final : public PostProcessor {
         add_prefix_space_(add_prefix_space) {}
 
   size_t added_tokens(bool pair) const override { return pair ? 4 : 2; }
+  bool trims_offsets() const override { return trims_; }
 
   void process(std::vector<Encoding>& encodings, bool add_special_tokens) const override {
     for (size_t i = 0; i < encodings.size(); ++i) {
@@ -167,6 +168,7 @@ class ByteLevelProcessor final : public PostProcessor {
       : trims_(trims), add_prefix_space_(add_prefix_space) {}
 
   size_t added_tokens(bool) const override { return 0; }
+  bool trims_offsets() const override { return trims_; }
 
   void process(std::vector<Encoding>& encodings, bool) const override {
     for (size_t i = 0; i < encodings.size(); ++i) {
@@ -190,6 +192,10 @@ class SequenceProcessor final : public PostProcessor {
     size_t count = 0;
     for (const PostProcessorPtr& part : parts_) count += part->added_tokens(pair);
     return count;
+  }
+  bool trims_offsets() const override {
+    return std::any_of(parts_.begin(), parts_.end(),
+                       [](const PostProcessorPtr& part) { return part->trims_offsets(); });
   }
 
   void process(std::vector<Encoding>& encodings, bool add_special_tokens) const override {

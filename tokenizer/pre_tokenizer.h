@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tokenizer/normalized_string.h"
+#include "tokenizer/pattern.h"
 
 namespace hugot {
 
@@ -72,12 +73,6 @@ void cut_splits(PreTokenizedText& text, Cut&& cut) {
 // What becomes of the matches of a pattern.
 enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
 
-// A part of a text that does or does not match a pattern.
-struct PatternPart {
-  Span range;
-  bool is_match = false;
-};
-
 // Joins consecutive parts, which cover a text, into the pieces that `behavior` keeps.
 std::vector<Span> join_parts(const std::vector<PatternPart>& parts, SplitBehavior behavior);
 
@@ -87,6 +82,59 @@ class BertPreTokenizer final : public PreTokenizer {
   void pre_tokenize(PreTokenizedText& text) const override;
 };
 
+// Split: cuts at the matches of a pattern, or with `invert` at what lies between them.
+class SplitPreTokenizer final : public PreTokenizer {
+ public:
+  SplitPreTokenizer(Pattern pattern, SplitBehavior behavior, bool invert)
+      : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
+  void pre_tokenize(PreTokenizedText& text) const override;
+
+  // The scanner that finds the same pieces; for a pattern that has one and covers all text.
+  std::optional<WordScanner> scanner() const;
+
+ private:
+  Pattern pattern_;
+  SplitBehavior behavior_;
+  bool invert_;
+};
+
+// ByteLevel: words of GPT-2's pattern, each byte as a character of the byte-level alphabet.
+class ByteLevelPreTokenizer final : public PreTokenizer {
+ public:
+  struct Options {
+    bool add_prefix_space = true;  // in front of every piece without one
+    bool use_regex = true;         // cut into words
+  };
+
+  explicit ByteLevelPreTokenizer(const Options& options) : options_(options) {}
+  const Options& options() const { return options_; }
+  void pre_tokenize(PreTokenizedText& text) const override;
+
+ private:
+  Options options_;
+};
+
+// Where a pre-tokenizer or its decoder deals with a space in front of a text.
+enum class PrependScheme { kAlways, kFirst, kNever };
+
+// Metaspace: spaces become a visible character, which begins words.
+class MetaspacePreTokenizer final : public PreTokenizer {
+ public:
+  struct Options {
+    char32_t replacement = 0x2581;
+    PrependScheme scheme = PrependScheme::kAlways;
+    bool split = true;
+  };
+
+  explicit MetaspacePreTokenizer(const Options& options) : options_(options) {}
+  const Options& options() const { return options_; }
+  void pre_tokenize(PreTokenizedText& text) const override;
+  bool needs_origins() const override { return options_.scheme == PrependScheme::kFirst; }
+
+ private:
+  Options options_;
+};
+
 // Whitespace: keeps runs of \w and runs of [^\w\s].
 PreTokenizerPtr make_whitespace_pre_tokenizer();
 PreTokenizerPtr make_whitespace_split_pre_tokenizer();
@@ -94,11 +142,22 @@ PreTokenizerPtr make_punctuation_pre_tokenizer(SplitBehavior behavior);
 PreTokenizerPtr make_digits_pre_tokenizer(bool individual_digits);
 // CharDelimiterSplit.
 PreTokenizerPtr make_delimiter_pre_tokenizer(char32_t delimiter);
-// Split with a literal pattern.
-PreTokenizerPtr make_split_pre_tokenizer(std::string pattern, SplitBehavior behavior, bool invert);
+// UnicodeScripts: cuts where the script changes; what precedes the first script is lost.
+PreTokenizerPtr make_unicode_scripts_pre_tokenizer();
 // FixedLength: pieces of `length` > 0 characters.
 PreTokenizerPtr make_fixed_length_pre_tokenizer(size_t length);
-PreTokenizerPtr make_sequence_pre_tokenizer(std::vector<PreTokenizerPtr> parts);
+
+// Sequence: one after the other.
+class SequencePreTokenizer final : public PreTokenizer {
+ public:
+  explicit SequencePreTokenizer(std::vector<PreTokenizerPtr> parts) : parts_(std::move(parts)) {}
+  const std::vector<PreTokenizerPtr>& parts() const { return parts_; }
+  void pre_tokenize(PreTokenizedText& text) const override;
+  bool needs_origins() const override;
+
+ private:
+  std::vector<PreTokenizerPtr> parts_;
+};
 
 }  // namespace hugot
 

@@ -1,7 +1,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "tokenizer/literal_pattern.h"
+#include "tokenizer/code_point_set.h"
+#include "tokenizer/pattern.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/unicode.h"
 #include "tokenizer/utf8.h"
@@ -85,30 +86,24 @@ class WhitespacePreTokenizer final : public PreTokenizer {
   }
 };
 
-class LiteralPreTokenizer final : public PreTokenizer {
+class UnicodeScriptsPreTokenizer final : public PreTokenizer {
  public:
-  LiteralPreTokenizer(std::string pattern, SplitBehavior behavior, bool invert)
-      : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
-
   void pre_tokenize(PreTokenizedText& text) const override {
-    cut_splits(text, [this](std::string_view piece, auto&& emit) {
-      std::vector<PatternPart> parts;
-      size_t last = 0;
-      for (const Span& match : find_literal(piece, pattern_)) {
-        add_part(parts, last, match.begin, false);
-        add_part(parts, match.begin, match.end, true);
-        last = match.end;
+    cut_splits(text, [](std::string_view piece, auto&& emit) {
+      // Characters of no script stay with what is in front of them.
+      size_t begin = std::string_view::npos;
+      uint8_t last = 0;
+      for (size_t pos = 0; pos < piece.size();) {
+        const size_t at = pos;
+        const uint8_t script = legacy_script(decode_utf8(piece, pos));
+        if (script == 0 || script == last) continue;
+        if (begin != std::string_view::npos) emit(begin, at);
+        begin = at;
+        last = script;
       }
-      add_part(parts, last, piece.size(), false);
-      for (PatternPart& part : parts) part.is_match ^= invert_;
-      for (const Span& part : join_parts(parts, behavior_)) emit(part.begin, part.end);
+      if (begin != std::string_view::npos) emit(begin, piece.size());
     });
   }
-
- private:
-  std::string pattern_;
-  SplitBehavior behavior_;
-  bool invert_;
 };
 
 class FixedLengthPreTokenizer final : public PreTokenizer {
@@ -127,21 +122,6 @@ class FixedLengthPreTokenizer final : public PreTokenizer {
 
  private:
   size_t length_;
-};
-
-class SequencePreTokenizer final : public PreTokenizer {
- public:
-  explicit SequencePreTokenizer(std::vector<PreTokenizerPtr> parts) : parts_(std::move(parts)) {}
-  void pre_tokenize(PreTokenizedText& text) const override {
-    for (const PreTokenizerPtr& part : parts_) part->pre_tokenize(text);
-  }
-  bool needs_origins() const override {
-    return std::any_of(parts_.begin(), parts_.end(),
-                       [](const PreTokenizerPtr& part) { return part->needs_origins(); });
-  }
-
- private:
-  std::vector<PreTokenizerPtr> parts_;
 };
 
 }  // namespace
@@ -190,6 +170,30 @@ std::vector<Span> join_parts(const std::vector<PatternPart>& parts, SplitBehavio
   return out;
 }
 
+void SplitPreTokenizer::pre_tokenize(PreTokenizedText& text) const {
+  cut_splits(text, [this](std::string_view piece, auto&& emit) {
+    std::vector<PatternPart> parts = pattern_.parts(piece);
+    for (PatternPart& part : parts) part.is_match ^= invert_;
+    for (const Span& part : join_parts(parts, behavior_)) emit(part.begin, part.end);
+  });
+}
+
+std::optional<WordScanner> SplitPreTokenizer::scanner() const {
+  // The matches cover the text, so that there is nothing else to keep or to remove.
+  const bool keeps =
+      behavior_ == SplitBehavior::kIsolated || (behavior_ == SplitBehavior::kRemoved && invert_);
+  return keeps ? pattern_.scanner() : std::nullopt;
+}
+
+void SequencePreTokenizer::pre_tokenize(PreTokenizedText& text) const {
+  for (const PreTokenizerPtr& part : parts_) part->pre_tokenize(text);
+}
+
+bool SequencePreTokenizer::needs_origins() const {
+  return std::any_of(parts_.begin(), parts_.end(),
+                     [](const PreTokenizerPtr& part) { return part->needs_origins(); });
+}
+
 void BertPreTokenizer::pre_tokenize(PreTokenizedText& text) const {
   cut_splits(text, [](std::string_view piece, auto&& emit) {
     size_t word = 0;
@@ -223,14 +227,11 @@ PreTokenizerPtr make_delimiter_pre_tokenizer(char32_t delimiter) {
   return make_character_pre_tokenizer([delimiter](char32_t c) { return c == delimiter; },
                                       SplitBehavior::kRemoved);
 }
-PreTokenizerPtr make_split_pre_tokenizer(std::string pattern, SplitBehavior behavior, bool invert) {
-  return std::make_unique<LiteralPreTokenizer>(std::move(pattern), behavior, invert);
+PreTokenizerPtr make_unicode_scripts_pre_tokenizer() {
+  return std::make_unique<UnicodeScriptsPreTokenizer>();
 }
 PreTokenizerPtr make_fixed_length_pre_tokenizer(size_t length) {
   return std::make_unique<FixedLengthPreTokenizer>(length);
-}
-PreTokenizerPtr make_sequence_pre_tokenizer(std::vector<PreTokenizerPtr> parts) {
-  return std::make_unique<SequencePreTokenizer>(std::move(parts));
 }
 
 }  // namespace hugot

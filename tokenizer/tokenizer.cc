@@ -51,6 +51,50 @@ class CodePointOffsets {
   std::vector<uint32_t> index_;  // empty: the text is ASCII and offsets are the same
 };
 
+// Code point offsets of encodings to byte offsets.
+class ByteOffsets {
+ public:
+  using Words = std::span<const std::string_view>;
+  ByteOffsets(Words first, std::optional<Words> second, bool pre_split)
+      : pre_split_(pre_split), count_(second ? 2 : 1) {
+    for (const std::string_view word : first) tables_[0].push_back(positions(word));
+    for (const std::string_view word : second.value_or(Words())) {
+      tables_[1].push_back(positions(word));
+    }
+  }
+
+  void convert(Encoding& encoding) const {
+    const std::vector<int32_t> sequences = encoding.sequence_ids();
+    for (size_t i = 0; i < encoding.size(); ++i) {
+      // Some processors number the sequences of a single text by its special tokens.
+      const bool second = count_ == 2 && sequences[i] == 1;
+      const auto& tables = tables_[second];
+      const size_t word = pre_split_ ? static_cast<size_t>(encoding.word_ids[i]) : 0;
+      if (word >= tables.size()) continue;
+      Span& span = encoding.offsets[i];
+      if (span.begin < tables[word].size()) span.begin = tables[word][span.begin];
+      if (span.end < tables[word].size()) span.end = tables[word][span.end];
+    }
+    for (Encoding& window : encoding.overflowing) convert(window);
+  }
+
+ private:
+  // Where the characters begin, and the end; nothing for ASCII.
+  static std::vector<uint32_t> positions(std::string_view text) {
+    std::vector<uint32_t> out;
+    if (ascii_prefix(text) == text.size()) return out;
+    for (size_t pos = 0; pos < text.size(); pos += utf8_length(text[pos])) {
+      out.push_back(static_cast<uint32_t>(pos));
+    }
+    out.push_back(static_cast<uint32_t>(text.size()));
+    return out;
+  }
+
+  bool pre_split_;
+  size_t count_;
+  std::vector<std::vector<uint32_t>> tables_[2];
+};
+
 // Where a range of a split's text came from. Ranges that leave the split, which models that add
 // text produce, stay as they are.
 Span source_of(const PreTokenizedText& text, const Split& split, Span range) {
@@ -113,6 +157,8 @@ class Tokenizer::Impl {
                   std::vector<int32_t>& out) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
   std::optional<std::string_view> token(int64_t id) const;
+  // Whether decode() sees this id at all.
+  bool is_decoded(int64_t id, bool skip_special_tokens) const;
   size_t added_tokens(bool pair) const {
     return parts_.post_processor ? parts_.post_processor->added_tokens(pair) : 0;
   }
@@ -315,6 +361,15 @@ Encoding Tokenizer::Impl::post_process(Encoding first, std::optional<Encoding> s
 
 Encoding Tokenizer::Impl::encode(Words words, std::optional<Words> pair, bool pre_split,
                                  const EncodeOptions& options) const {
+  if (options.offsets && options.unit == OffsetUnit::kBytes && parts_.post_processor &&
+      parts_.post_processor->trims_offsets()) {
+    // Trimming by characters needs offsets in characters.
+    EncodeOptions in_code_points = options;
+    in_code_points.unit = OffsetUnit::kCodePoints;
+    Encoding out = encode(words, pair, pre_split, in_code_points);
+    ByteOffsets(words, pair, pre_split).convert(out);
+    return out;
+  }
   Encoding first = encode_sequence(words, pre_split, 0, options);
   std::optional<Encoding> second;
   if (pair) second = encode_sequence(*pair, pre_split, 1, options);
@@ -361,9 +416,7 @@ std::string Tokenizer::Impl::decode(std::span<const int32_t> ids, bool skip_spec
   std::vector<std::string> tokens;
   tokens.reserve(ids.size());
   for (const int32_t id : ids) {
-    const auto text = token(id);
-    if (!text || (skip_special_tokens && added_.is_special(*text))) continue;
-    tokens.emplace_back(*text);
+    if (is_decoded(id, skip_special_tokens)) tokens.emplace_back(*token(id));
   }
   if (parts_.decoder) parts_.decoder->decode(tokens);
   std::string out;
@@ -372,6 +425,11 @@ std::string Tokenizer::Impl::decode(std::span<const int32_t> ids, bool skip_spec
     out += tokens[i];
   }
   return out;
+}
+
+bool Tokenizer::Impl::is_decoded(int64_t id, bool skip_special_tokens) const {
+  const auto text = token(id);
+  return text && !(skip_special_tokens && added_.is_special(*text));
 }
 
 Tokenizer Tokenizer::from_file(const std::filesystem::path& path) {
@@ -415,6 +473,32 @@ void Tokenizer::encode_ids(std::string_view text, const EncodeOptions& options,
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
   return impl_->decode(ids, skip_special_tokens);
+}
+
+std::optional<std::string> DecodeStream::step(std::span<const int32_t> ids) {
+  const auto decode = [this] { return tokenizer_.decode(ids_, skip_special_tokens_); };
+  constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+  if (prefix_.empty() && !ids_.empty()) {
+    std::string text = decode();
+    if (!text.ends_with(kReplacement)) {
+      prefix_ = std::move(text);
+      prefix_ids_ = ids_.size();
+    }
+  }
+  for (const int32_t id : ids) {
+    // What is never seen would only make every later step longer.
+    if (tokenizer_.impl_->is_decoded(id, skip_special_tokens_)) ids_.push_back(id);
+  }
+  const std::string text = decode();
+  // The end of a character may still be missing.
+  if (text.size() <= prefix_.size() || text.ends_with(kReplacement)) return std::nullopt;
+  require(text.starts_with(prefix_), ErrorCode::kInvalidArgument,
+          "a token changes text that was decoded before");
+  std::string out = text.substr(prefix_.size());
+  ids_.erase(ids_.begin(), ids_.begin() + static_cast<ptrdiff_t>(prefix_ids_));
+  prefix_ids_ = ids_.size();
+  prefix_ = decode();
+  return out;
 }
 
 std::optional<int32_t> Tokenizer::token_to_id(std::string_view token) const {

@@ -75,9 +75,30 @@ class Tokenizer {
   const std::optional<Padding>& file_padding() const;
 
  private:
+  friend class DecodeStream;
   class Impl;
   explicit Tokenizer(std::unique_ptr<const Impl> impl);
   std::unique_ptr<const Impl> impl_;
+};
+
+// Decodes ids that come bit by bit, as from a model that generates them. Not thread-safe.
+class DecodeStream {
+ public:
+  // `tokenizer` must outlive this object.
+  DecodeStream(const Tokenizer& tokenizer, bool skip_special_tokens)
+      : tokenizer_(tokenizer), skip_special_tokens_(skip_special_tokens) {}
+
+  // The text that these ids add; nothing while they end inside of a character or add none. Throws
+  // kInvalidArgument when they change text that was given out before, which some decoders may do.
+  std::optional<std::string> step(std::span<const int32_t> ids);
+  std::optional<std::string> step(int32_t id) { return step({&id, 1}); }
+
+ private:
+  const Tokenizer& tokenizer_;
+  bool skip_special_tokens_;
+  std::vector<int32_t> ids_;  // that the next text depends on
+  std::string prefix_;        // what the first of them decode to
+  size_t prefix_ids_ = 0;
 };
 
 }  // namespace hugot

@@ -15,56 +15,11 @@ using namespace json_fields;
 // Deeper nesting than any component needs.
 constexpr int kMaxDepth = 64;
 
-// Takes the entries of model.vocab out of the parser's hands while it reads, so that the document
-// never holds them.
-class VocabularyFilter {
- public:
-  bool operator()(int depth, Json::parse_event_t event, Json& parsed) {
-    using Event = Json::parse_event_t;
-    require(depth <= kMaxDepth, ErrorCode::kInvalidData, "nested too deeply");
-    const bool inside = inside_ && depth >= 3;
-    switch (event) {
-      case Event::key: {
-        const auto& key = parsed.get_ref<const std::string&>();
-        if (inside) {
-          token_ = key;
-          return false;
-        }
-        if (depth == 1) in_model_ = key == "model";
-        if (depth == 2) at_vocab_ = in_model_ && key == "vocab";
-        break;
-      }
-      case Event::object_start:
-        require(!inside, ErrorCode::kInvalidData, "model: vocab: ids must be numbers");
-        if (depth == 2 && in_model_ && at_vocab_) {
-          inside_ = true;
-          vocab_.emplace();
-        }
-        break;
-      case Event::object_end:
-        if (depth == 2) inside_ = false;
-        break;
-      case Event::array_start:
-        require(!inside, ErrorCode::kInvalidData, "model: vocab: ids must be numbers");
-        break;
-      case Event::array_end:
-        break;
-      case Event::value:
-        if (inside) vocab_->add(token_, to_id(parsed, "vocab"));
-        break;
-    }
-    return true;
-  }
-
-  std::optional<VocabularyBuilder> take() { return std::move(vocab_); }
-
- private:
-  bool in_model_ = false;
-  bool at_vocab_ = false;
-  bool inside_ = false;
-  std::string token_;
-  std::optional<VocabularyBuilder> vocab_;
-};
+// Refuses what is nested too deeply while the parser reads it.
+bool check_depth(int depth, Json::parse_event_t, Json&) {
+  require(depth <= kMaxDepth, ErrorCode::kInvalidData, "nested too deeply");
+  return true;
+}
 
 Side get_side(const Json& json, const Side* fallback) {
   if (fallback != nullptr && !find(json, "direction")) return *fallback;
@@ -122,7 +77,7 @@ AddedToken parse_added_token(const Json& json) {
   return out;
 }
 
-TokenizerParts make_parts(const Json& json, std::optional<VocabularyBuilder> vocab) {
+TokenizerParts make_parts(const Json& json, ModelData data) {
   TokenizerParts parts;
   // Runs `use` on a part of the document that may be absent; errors name it.
   const auto part = [&](const char* key, auto&& use) {
@@ -133,7 +88,7 @@ TokenizerParts make_parts(const Json& json, std::optional<VocabularyBuilder> voc
   require(json.is_object(), ErrorCode::kInvalidData, "not a JSON object");
   require(!json.contains("version") || json["version"] == "1.0", ErrorCode::kUnsupported,
           "the version of the format is not 1.0");
-  part("model", [&](const Json& j) { parts.model = parse_model(j, std::move(vocab)); });
+  part("model", [&](const Json& j) { parts.model = parse_model(j, std::move(data)); });
   require(parts.model != nullptr, ErrorCode::kInvalidData, "there is no model");
   part("normalizer", [&](const Json& j) { parts.normalizer = parse_normalizer(j); });
   part("pre_tokenizer", [&](const Json& j) { parts.pre_tokenizer = parse_pre_tokenizer(j); });
@@ -154,9 +109,10 @@ TokenizerParts make_parts(const Json& json, std::optional<VocabularyBuilder> voc
 
 TokenizerParts parse_tokenizer_json(std::string_view json) {
   try {
-    VocabularyFilter filter;
-    const Json document = Json::parse(json.begin(), json.end(), std::ref(filter));
-    return make_parts(document, filter.take());
+    std::string rest;
+    ModelData data = cut_model_data(json, rest);
+    const Json document = Json::parse(rest, check_depth);
+    return make_parts(document, std::move(data));
   } catch (const Json::exception& error) {
     fail(ErrorCode::kInvalidData, "malformed JSON: ", error.what());
   }

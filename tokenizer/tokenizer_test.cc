@@ -135,9 +135,9 @@ TEST_CASE("missing components are named") {
   const std::pair<const char*, const char*> kCases[] = {
       {R"(,"normalizer":{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Foo"}]})",
        "normalizer: normalizers[1]: normalizer Foo is not supported"},
-      {R"(,"pre_tokenizer":{"type":"Split","pattern":{"Regex":"x"},"behavior":"Removed",)"
-       R"("invert":false})",
-       "Split with a regular expression"},
+      {R"(,"pre_tokenizer":{"type":"Split","pattern":{"Regex":"(x)\\g<1>"},)"
+       R"("behavior":"Removed","invert":false})",
+       "pre_tokenizer: regular expression: calls of groups are not supported"},
       {R"(,"decoder":{"type":"Foo"})", "decoder Foo"},
       {R"(,"post_processor":{"type":"Foo"})", "post-processor Foo"},
   };

@@ -99,6 +99,25 @@ inline size_t ascii_prefix(std::string_view text) {
   return pos;
 }
 
+// Bytes of the character that starts at text[pos], or with its sign reversed those of the longest
+// prefix of one (at least one byte) when it is not well-formed (Unicode, table 3-7).
+inline int well_formed_length(std::string_view text, size_t pos) {
+  const auto byte = [&](size_t i) {
+    return pos + i < text.size() ? static_cast<unsigned char>(text[pos + i]) : 0u;
+  };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  if (lead < 0xC2 || lead > 0xF4) return -1;
+  const unsigned low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  const unsigned high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  if (byte(1) < low || byte(1) > high) return -1;
+  const int length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  for (int i = 2; i < length; ++i) {
+    if ((byte(static_cast<size_t>(i)) & 0xC0) != 0x80) return -i;
+  }
+  return length;
+}
+
 inline constexpr size_t kValidUtf8 = static_cast<size_t>(-1);
 
 // Offset of the first byte that is not part of a well-formed character (Unicode, table 3-7), or
@@ -106,20 +125,24 @@ inline constexpr size_t kValidUtf8 = static_cast<size_t>(-1);
 inline size_t validate_utf8(std::string_view text) {
   size_t pos = 0;
   while ((pos += ascii_prefix(text.substr(pos))) < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[pos]);
-    const size_t length = utf8_length(text[pos]);
-    if (lead < 0xC2 || lead > 0xF4 || pos + length > text.size()) return pos;
-    for (size_t i = 1; i < length; ++i) {
-      if (!is_utf8_continuation(text[pos + i])) return pos;
-    }
-    const auto second = static_cast<unsigned char>(text[pos + 1]);
-    if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) ||
-        (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F)) {
-      return pos;
-    }
-    pos += length;
+    const int length = well_formed_length(text, pos);
+    if (length < 0) return pos;
+    pos += static_cast<size_t>(length);
   }
   return kValidUtf8;
+}
+
+// The text with U+FFFD for every longest prefix of a character that is not one.
+inline std::string to_valid_utf8(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t pos = 0; pos < text.size();) {
+    const int length = well_formed_length(text, pos);
+    const auto size = static_cast<size_t>(length < 0 ? -length : length);
+    length < 0 ? out.append("\xEF\xBF\xBD") : out.append(text, pos, size);
+    pos += size;
+  }
+  return out;
 }
 
 }  // namespace hugot

@@ -17,7 +17,7 @@ void VocabularyBuilder::add(std::string_view token, int32_t id) {
   bytes_ += token;
 }
 
-Vocabulary::Vocabulary(VocabularyBuilder builder)
+Vocabulary::Vocabulary(VocabularyBuilder builder, OldIds old_ids)
     : bytes_(std::move(builder.bytes_)), entries_(std::move(builder.entries_)) {
   // Sorting by id moves entries, so duplicates are resolved first: the table below keeps the last.
   const size_t capacity = std::bit_ceil(std::max<size_t>(entries_.size() * 2, 2));
@@ -34,7 +34,7 @@ Vocabulary::Vocabulary(VocabularyBuilder builder)
     for (; slots_[slot].entry != 0; slot = (slot + 1) & mask_) {
       const uint32_t other = slots_[slot].entry - 1;
       if (slots_[slot].tag == tag && text(entries_[other]) == token) {
-        replaced[other] = true;
+        replaced[other] = old_ids == OldIds::kDrop;
         break;
       }
     }

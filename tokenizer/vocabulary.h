@@ -15,6 +15,10 @@ class VocabularyBuilder {
  public:
   // A string that was added before gets the new id.
   void add(std::string_view token, int32_t id);
+  void reserve(size_t tokens, size_t bytes) {
+    entries_.reserve(tokens);
+    bytes_.reserve(bytes);
+  }
   size_t size() const { return entries_.size(); }
 
  private:
@@ -47,10 +51,13 @@ class Vocabulary {
     uint64_t state_ = 0x243F6A8885A308D3u;
   };
 
-  Vocabulary() : Vocabulary(VocabularyBuilder()) {}
-  explicit Vocabulary(VocabularyBuilder builder);
+  // Whether the ids that a string had before its last one still have it, or no string at all.
+  enum class OldIds { kDrop, kKeep };
 
-  // Number of distinct strings.
+  Vocabulary() : Vocabulary(VocabularyBuilder()) {}
+  explicit Vocabulary(VocabularyBuilder builder, OldIds old_ids = OldIds::kDrop);
+
+  // Number of ids that have a string.
   size_t size() const { return size_; }
   // Bytes of the longest string.
   size_t max_length() const { return max_length_; }

@@ -33,6 +33,12 @@ class WordLevelModel final : public Model {
 
 }  // namespace
 
+void Model::tokenize_ids(std::string_view word, std::vector<int32_t>& out) const {
+  std::vector<ModelToken> tokens;
+  tokenize(word, tokens);
+  for (const ModelToken& token : tokens) out.push_back(token.id);
+}
+
 WordPieceModel::WordPieceModel(Vocabulary vocabulary, Options options)
     : vocabulary_(std::move(vocabulary)),
       options_(std::move(options)),
