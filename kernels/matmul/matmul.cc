@@ -209,7 +209,7 @@ OpDef hugot_Linear(int) {
 OpDef hugot_LinearGroup(int) {
   return with_gradient(
       matmul::with_prepare(
-          define({3, OpDef::kVariadic}, matmul::infer_linear_group, matmul::linear_group,
+          define({2, OpDef::kVariadic}, matmul::infer_linear_group, matmul::linear_group,
                  matmul::batch_linear_group, {1, OpDef::kVariadic}),
           matmul::prepare_linear_group),
       matmul::rule::LinearGroup);
