@@ -243,6 +243,7 @@ void pack_bytes(const uint8_t* x, uint8_t flip, int64_t rows, int64_t k, int64_t
   const auto mask = hn::Set(bytes, flip);
   for (int64_t r = 0; r < rows; ++r) {
     auto* q = reinterpret_cast<QuantizedActivation*>(groups + r * stride);
+    if (k > 0) groups[r * stride + (k - 1) / kInt8Group] = 0;  // the row may not fill it
     VI total = hn::Zero(di);
     for (int64_t i = 0; i < k; i += kLanes) {
       const auto v = hn::Xor(load_bytes(x + r * ldx + i, k - i, flip), mask);
