@@ -250,9 +250,17 @@ fs::path ModelDirectory::onnx_file(const std::string& name) const {
 
 fs::path ModelDirectory::tokenizer_file() const {
   for (const fs::path& folder : {transformer, root}) {
-    if (fs::is_regular_file(folder / "tokenizer.json")) return folder / "tokenizer.json";
+    // What the tokenizer reads, the most complete first.
+    for (const char* name : {"tokenizer.json", "vocab.json", "vocab.txt", "sentencepiece.bpe.model",
+                             "spiece.model", "spm.model", "tokenizer.model", "tiktoken.model"}) {
+      if (std::string_view(name) == "vocab.json" && !fs::is_regular_file(folder / "merges.txt")) {
+        continue;
+      }
+      if (fs::is_regular_file(folder / name)) return folder / name;
+    }
   }
-  fail(ErrorCode::kNotFound, "model directory ", root.string(), " has no tokenizer.json");
+  fail(ErrorCode::kNotFound, "model directory ", root.string(),
+       " has no tokenizer.json and no other vocabulary");
 }
 
 int64_t ModelDirectory::max_length(int64_t requested) const {

@@ -60,7 +60,7 @@ struct ModelDirectory {
   // The graph: `name` relative to the root; empty: onnx/model.onnx, model.onnx, or the only .onnx
   // file below the root. Throws kNotFound or kInvalidArgument listing what is there.
   std::filesystem::path onnx_file(const std::string& name) const;
-  // tokenizer.json. Throws kNotFound.
+  // tokenizer.json, or else a file with a vocabulary. Throws kNotFound.
   std::filesystem::path tokenizer_file() const;
 
   // Tokens that a text is cut to: `requested`, else max_sequence_length, else tokenizer_limit, and

@@ -1,9 +1,7 @@
 #include "tokenizer/bpe_model.h"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
-#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -15,12 +13,16 @@
 namespace hugot {
 namespace {
 
-constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
+// What stands for a space in models without a pre-tokenizer that cuts words.
+constexpr std::string_view kWordBegin = "\u2581";
 
-uint64_t next_serial() {
-  static std::atomic<uint64_t> serial{0};
-  return ++serial;
+// Where a word that begins at text[pos] ends: before the next kWordBegin behind other text.
+size_t word_end(std::string_view text, size_t pos) {
+  while (text.substr(pos).starts_with(kWordBegin)) pos += kWordBegin.size();
+  return std::min(text.find(kWordBegin, pos), text.size());
 }
+
+constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
 
 }  // namespace
 
@@ -32,7 +34,9 @@ void MergeList::add(std::string_view left, std::string_view right) {
 }
 
 BpeModel::BpeModel(Vocabulary vocabulary, const MergeList& merges, Options options)
-    : vocabulary_(std::move(vocabulary)), options_(std::move(options)), serial_(next_serial()) {
+    : vocabulary_(std::move(vocabulary)),
+      options_(std::move(options)),
+      serial_(WordCache::next_serial()) {
   require(merges.size() < kNoRank, ErrorCode::kUnsupported, "BPE: too many merges");
   if (options_.unk_token) {
     const int32_t id = vocabulary_.find(*options_.unk_token);
@@ -49,25 +53,34 @@ BpeModel::BpeModel(Vocabulary vocabulary, const MergeList& merges, Options optio
   slots_.resize(std::bit_ceil(std::max<size_t>(merges.size() * 2, 2)));
   mask_ = slots_.size() - 1;
   const std::string_view prefix = options_.continuing_subword_prefix;
-  const auto id_of = [&](std::string_view token, size_t index) {
-    const int32_t id = vocabulary_.find(token);
-    require(id >= 0, ErrorCode::kInvalidData, "merges[", index, "]: '", token,
+  const auto check = [&](int32_t id, size_t index, std::string_view left, std::string_view right) {
+    require(id >= 0, ErrorCode::kInvalidData, "merges[", index, "]: '", left, right,
             "' is not in the vocabulary");
     return id;
   };
-  std::string joined;
+  independent_words_ =
+      vocabulary_.find(kWordBegin) >= 0 && prefix.empty() && options_.end_of_word_suffix.empty();
   for (size_t i = 0; i < merges.size(); ++i) {
+    const std::string_view left = merges.left(i);
     std::string_view right = merges.right(i);
-    const uint64_t key = pair_key(id_of(merges.left(i), i), id_of(right, i));
+    Vocabulary::Hash hash_of;
+    hash_of.add(left);
+    const uint64_t key = pair_key(check(vocabulary_.find(hash_of, {}, left), i, left, {}),
+                                  check(vocabulary_.find(right), i, right, {}));
     require(right.size() >= prefix.size() &&
                 (prefix.size() == right.size() || !is_utf8_continuation(right[prefix.size()])),
             ErrorCode::kInvalidData, "merges[", i, "]: '", right,
             "' is shorter than the prefix of subwords");
-    joined = merges.left(i);
-    joined += right.substr(prefix.size());
+    right.remove_prefix(prefix.size());
+    hash_of.add(right);
+    const int32_t joined = check(vocabulary_.find(hash_of, left, right), i, left, right);
+    if (independent_words_ && right.find(kWordBegin) != right.npos) {
+      const std::string text = std::string(left) + std::string(right);
+      independent_words_ = word_end(text, 0) == text.size();
+    }
     uint64_t slot = hash(key) & mask_;
     while (slots_[slot].key != key && slots_[slot].key != kNoKey) slot = (slot + 1) & mask_;
-    slots_[slot] = {key, {static_cast<uint32_t>(i), id_of(joined, i)}};
+    slots_[slot] = {key, {static_cast<uint32_t>(i), joined}};
   }
 }
 
@@ -230,6 +243,16 @@ void BpeModel::merge(std::string_view word, std::vector<Symbol>& symbols) const 
   symbols.size() < kLong ? merger.run_scan() : merger.run_heap();
 }
 
+template <class Use>
+void BpeModel::each_word(std::string_view text, const Use& use) const {
+  if (!independent_words_) return use(text);
+  for (size_t pos = 0; pos < text.size();) {
+    const size_t end = word_end(text, pos);
+    use(text.substr(pos, end - pos));
+    pos = end;
+  }
+}
+
 void BpeModel::tokenize(std::string_view word, std::vector<ModelToken>& out) const {
   int32_t whole = 0;
   if (is_whole(word, whole)) {
@@ -237,28 +260,33 @@ void BpeModel::tokenize(std::string_view word, std::vector<ModelToken>& out) con
     return;
   }
   std::vector<Symbol> symbols;
-  merge(word, symbols);
   uint32_t begin = 0;
-  for (const Symbol& symbol : symbols) {
-    out.push_back({symbol.id, {begin, begin + symbol.length}});
-    begin += symbol.length;
-  }
+  each_word(word, [&](std::string_view part) {
+    symbols.clear();
+    merge(part, symbols);
+    for (const Symbol& symbol : symbols) {
+      out.push_back({symbol.id, {begin, begin + symbol.length}});
+      begin += symbol.length;
+    }
+  });
 }
 
 void BpeModel::tokenize_ids(std::string_view word, std::vector<int32_t>& out) const {
-  WordCache& cache = WordCache::of_thread(serial_);
-  if (cache.find(word, out)) return;
-  const size_t begin = out.size();
   int32_t whole = 0;
   if (is_whole(word, whole)) {
     out.push_back(whole);
-  } else {
+    return;
+  }
+  WordCache& cache = WordCache::of_thread(serial_);
+  each_word(word, [&](std::string_view part) {
+    if (cache.find(part, out)) return;
     static thread_local std::vector<Symbol> symbols;
     symbols.clear();
-    merge(word, symbols);
+    merge(part, symbols);
+    const size_t begin = out.size();
     for (const Symbol& symbol : symbols) out.push_back(symbol.id);
-  }
-  cache.put(word, {out.begin() + static_cast<ptrdiff_t>(begin), out.end()});
+    cache.put(part, {out.begin() + static_cast<ptrdiff_t>(begin), out.end()});
+  });
 }
 
 }  // namespace hugot

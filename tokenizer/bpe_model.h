@@ -63,7 +63,6 @@ class BpeModel final : public Model {
     uint32_t previous, next;
   };
   class Merger;
-  class Cache;
 
   Merge find_merge(int32_t left, int32_t right) const {
     const uint64_t key = pair_key(left, right);
@@ -80,6 +79,9 @@ class BpeModel final : public Model {
     return key ^ key >> 32;
   }
 
+  // Calls use(part) for the parts of a text that have nothing to do with each other.
+  template <class Use>
+  void each_word(std::string_view text, const Use& use) const;
   // The symbols of a word after all merges.
   void merge(std::string_view word, std::vector<Symbol>& symbols) const;
   void split(std::string_view word, std::vector<Symbol>& symbols) const;
@@ -99,6 +101,8 @@ class BpeModel final : public Model {
   std::array<int32_t, 128> ascii_ids_;  // of single characters; -1: none
   std::vector<Slot> slots_;
   uint64_t mask_ = 0;
+  // No merge joins text to a U+2581 behind it.
+  bool independent_words_ = false;
   uint64_t serial_;  // tells models apart in the caches of threads
 };
 

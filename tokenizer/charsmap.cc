@@ -1,5 +1,7 @@
 #include "tokenizer/charsmap.h"
 
+#include <array>
+
 #include "base/error.h"
 #include "tokenizer/utf8.h"
 
@@ -56,25 +58,31 @@ std::optional<Charsmap::Match> Charsmap::find(std::string_view text, bool longes
 }
 
 std::string decode_base64(std::string_view text) {
-  const auto value_of = [](char c) {
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-  };
+  static constexpr auto kValues = [] {
+    std::array<int8_t, 256> values{};
+    for (int8_t& value : values) value = -1;
+    constexpr std::string_view kDigits =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < kDigits.size(); ++i) {
+      values[static_cast<unsigned char>(kDigits[i])] = static_cast<int8_t>(i);
+    }
+    return values;
+  }();
   require(text.size() % 4 == 0, ErrorCode::kInvalidData, "base64 of a length not divisible by 4");
   size_t padding = 0;
   while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
-  std::string out;
-  out.reserve(text.size() / 4 * 3);
-  uint32_t bits = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const int value = i >= text.size() - padding ? 0 : value_of(text[i]);
-    require(value >= 0, ErrorCode::kInvalidData, "not base64 at character ", i);
-    bits = bits << 6 | static_cast<uint32_t>(value);
-    if (i % 4 != 3) continue;
-    for (int shift = 16; shift >= 0; shift -= 8) out += static_cast<char>(bits >> shift & 0xFF);
-    bits = 0;
+  std::string out(text.size() / 4 * 3, '\0');
+  for (size_t i = 0; i < text.size(); i += 4) {
+    uint32_t bits = 0;
+    for (size_t j = i; j < i + 4; ++j) {
+      const bool filler = j >= text.size() - padding;
+      const int value = filler ? 0 : kValues[static_cast<unsigned char>(text[j])];
+      require(value >= 0, ErrorCode::kInvalidData, "not base64 at character ", j);
+      bits = bits << 6 | static_cast<uint32_t>(value);
+    }
+    for (size_t j = 0; j < 3; ++j) {
+      out[i / 4 * 3 + j] = static_cast<char>(bits >> (16 - 8 * j) & 0xFF);
+    }
   }
   out.resize(out.size() - padding);
   return out;

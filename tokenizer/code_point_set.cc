@@ -155,7 +155,8 @@ bool posix_class(const std::string& name, CodePointSet& out) {
 const std::unordered_map<char32_t, std::vector<char32_t>>& fold_classes() {
   static const auto classes = [] {
     std::unordered_map<char32_t, std::vector<char32_t>> out;
-    for (char32_t c = 0; c <= kLast; ++c) {
+    // No script above the first two planes has case.
+    for (char32_t c = 0; c < 0x20000; ++c) {
       const char32_t folded = simple_fold(c);
       if (folded == c) continue;
       std::vector<char32_t>& members = out[folded];
@@ -361,14 +362,23 @@ CodePointSet CodePointSet::word() {
 }
 
 CodePointMatcher::CodePointMatcher(const CodePointSet& set) : bits_(1) {
+  uint16_t full = 0;  // a page that holds everything, when there is one
   for (const Range& range : set.ranges()) {
-    for (char32_t c = range.first; c <= range.last; ++c) {
+    for (char32_t c = range.first; c <= range.last;) {
       uint16_t& page = page_of_[c >> 8];
-      if (page == 0) {
+      const char32_t last = std::min<char32_t>(range.last, c | 0xFF);
+      if (last - c == 0xFF && full != 0) {
+        page = full;
+      } else if (page == 0) {
         page = static_cast<uint16_t>(bits_.size());
         bits_.emplace_back();
       }
-      bits_[page][c >> 6 & 3] |= uint64_t{1} << (c & 63);
+      if (last - c == 0xFF) {
+        full = page;
+        bits_[page].fill(~uint64_t{0});
+        c = last + 1;
+      }
+      for (; c <= last; ++c) bits_[page][c >> 6 & 3] |= uint64_t{1} << (c & 63);
     }
   }
 }
@@ -393,7 +403,7 @@ const std::vector<LongFold>& long_folds() {
   return folds;
 }
 
-size_t grapheme_end(std::string_view text, size_t pos) {
+size_t grapheme_end(std::string_view text, size_t pos, bool indic) {
   ClusterProperty left = cluster_property(decode_utf8(text, pos));
   bool pictographic = left == kPictographic;  // followed by Extend* so far
   bool odd_regional = left == kRegional;
@@ -411,7 +421,7 @@ size_t grapheme_end(std::string_view text, size_t pos) {
       joins = true;
     } else if (right == kRegional && odd_regional) {
       joins = true;
-    } else if (right == kConsonant && consonant && linked) {
+    } else if (indic && right == kConsonant && consonant && linked) {
       joins = true;
     }
     if (!joins) break;

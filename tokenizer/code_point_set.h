@@ -71,9 +71,10 @@ struct LongFold {
 };
 const std::vector<LongFold>& long_folds();
 
-// Where the extended grapheme cluster (Unicode, annex 29) that starts at text[pos] ends.
+// Where the extended grapheme cluster (Unicode, annex 29) that starts at text[pos] ends. Without
+// `indic` by the rules before Unicode 15.1, which did not keep Indic conjuncts together (GB9c).
 // REQUIRES: pos < text.size(), valid UTF-8.
-size_t grapheme_end(std::string_view text, size_t pos);
+size_t grapheme_end(std::string_view text, size_t pos, bool indic);
 
 // The script of `c` in Unicode 9 as UnicodeScripts tells them apart; 0: none in particular.
 uint8_t legacy_script(char32_t c);

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace hugot {
@@ -45,6 +46,11 @@ class NormalizedString {
   // Rewrites the whole text; the first `dropped` old characters vanish.
   void transform(std::span<const CharChange> chars, size_t dropped = 0);
 
+  // Replaces all of it; `sources` is empty when not tracked.
+  void assign(std::string text, std::vector<Span> sources) {
+    text_ = std::move(text);
+    sources_ = std::move(sources);
+  }
   // Puts `prefix` in front; its characters and the first old one share that one's source. Nothing
   // happens to an empty text.
   void prepend(std::string_view prefix);

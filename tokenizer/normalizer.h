@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tokenizer/charsmap.h"
@@ -18,6 +19,8 @@ class Normalizer {
  public:
   virtual ~Normalizer() = default;
   virtual void normalize(NormalizedString& string) const = 0;
+  // Whether a text, which is valid UTF-8, surely stays as it is; a quick look.
+  virtual bool keeps(std::string_view text) const { return text.empty(); }
 };
 
 using NormalizerPtr = std::unique_ptr<const Normalizer>;

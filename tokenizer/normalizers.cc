@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "tokenizer/byte_level.h"
@@ -137,10 +138,25 @@ class ByteLevelNormalizer final : public Normalizer {
 
 class PrecompiledNormalizer final : public Normalizer {
  public:
-  explicit PrecompiledNormalizer(Charsmap charsmap) : charsmap_(std::move(charsmap)) {}
+  explicit PrecompiledNormalizer(Charsmap charsmap) : charsmap_(std::move(charsmap)) {
+    for (unsigned char byte = 0; byte < 128; ++byte) {
+      const char c = static_cast<char>(byte);
+      const auto match = charsmap_.shortest({&c, 1});
+      keeps_[byte] = !match || match->target == std::string_view(&c, 1);
+    }
+    keeps_['\r'] = false;  // forms a cluster with a line feed
+  }
+
+  bool keeps(std::string_view text) const override {
+    return std::all_of(text.begin(), text.end(), [this](char c) {
+      const auto byte = static_cast<unsigned char>(c);
+      return byte < 128 && keeps_[byte];
+    });
+  }
 
   void normalize(NormalizedString& string) const override {
     const std::string& text = string.text();
+    if (keeps(text)) return;
     std::vector<CharChange> changes;
     changes.reserve(text.size());
     bool modified = false;
@@ -152,7 +168,7 @@ class PrecompiledNormalizer final : public Normalizer {
       return true;
     };
     for (size_t begin = 0; begin < text.size();) {
-      const size_t end = grapheme_end(text, begin);
+      const size_t end = grapheme_end(text, begin, true);
       const std::string_view cluster = std::string_view(text).substr(begin, end - begin);
       begin = end;
       if (cluster.size() < kMaxCluster && replace(cluster)) continue;
@@ -184,6 +200,7 @@ class PrecompiledNormalizer final : public Normalizer {
   }
 
   Charsmap charsmap_;
+  std::array<bool, 128> keeps_{};  // ASCII characters without a rule
 };
 
 // Decomposition with canonical ordering; the changes travel with their characters.
@@ -252,8 +269,9 @@ void recompose(std::vector<CharChange>& chars) {
 class UnicodeNormalizer final : public Normalizer {
  public:
   explicit UnicodeNormalizer(NormalizationForm form) : form_(form) {}
+  bool keeps(std::string_view text) const override { return ascii_prefix(text) == text.size(); }
   void normalize(NormalizedString& string) const override {
-    if (ascii_prefix(string.text()) == string.text().size()) return;
+    if (keeps(string.text())) return;
     const bool compatibility =
         form_ == NormalizationForm::kNfkc || form_ == NormalizationForm::kNfkd;
     auto chars = decomposed(string.text(), compatibility);

@@ -37,8 +37,8 @@ Pattern Pattern::literal(std::string text) {
 
 Pattern Pattern::regex(std::string_view expression) {
   Pattern out;
-  out.regex_.emplace(expression);
   out.scanner_ = find_word_scanner(expression);
+  if (!out.scanner_) out.regex_.emplace(expression);
   return out;
 }
 

@@ -32,9 +32,7 @@ class Pattern {
   // The matches and what lies between them.
   std::vector<PatternPart> parts(std::string_view text) const;
 
-  // The literal, unless this is a regular expression.
-  const std::string* literal_text() const { return regex_ ? nullptr : &literal_; }
-  // The scanner that finds the same as the regular expression, if there is one.
+  // The scanner that stands for the regular expression, if it is one of the known ones.
   std::optional<WordScanner> scanner() const { return scanner_; }
 
  private:

@@ -103,7 +103,7 @@ char32_t parse_escaped_character(RegexScanner& in, bool in_class) {
   return c;
 }
 
-std::optional<CodePointSet> parse_class_escape(RegexScanner& in) {
+std::optional<CodePointSet> parse_class_escape(RegexScanner& in, bool in_class) {
   const size_t begin = in.position();
   if (!in.skip('\\') || in.done()) {
     in.seek(begin);
@@ -122,7 +122,8 @@ std::optional<CodePointSet> parse_class_escape(RegexScanner& in) {
       break;
     case 'w':
     case 'W':
-      set = CodePointSet::word();
+      // In brackets it is the POSIX class, which lacks a few numbers.
+      set = in_class ? CodePointSet::property("word") : CodePointSet::word();
       break;
     case 'h':
     case 'H':
@@ -173,7 +174,7 @@ CodePointSet parse_regex_class(RegexScanner& in, bool ignore_case) {
       set.add(parse_regex_class(in, ignore_case));
       continue;
     }
-    if (auto escape = parse_class_escape(in)) {
+    if (auto escape = parse_class_escape(in, true)) {
       set.add(*escape);
       continue;
     }
@@ -182,7 +183,7 @@ CodePointSet parse_regex_class(RegexScanner& in, bool ignore_case) {
     const size_t dash = in.position();
     if (in.skip('-') && !in.done() && !in.looking_at("]")) {
       const size_t after = in.position();
-      if (in.looking_at("[") || in.looking_at("&&") || parse_class_escape(in)) {
+      if (in.looking_at("[") || in.looking_at("&&") || parse_class_escape(in, true)) {
         in.seek(dash);  // the dash is a member
       } else {
         in.seek(after);

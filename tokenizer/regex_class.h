@@ -13,7 +13,7 @@ namespace hugot {
 CodePointSet parse_regex_class(RegexScanner& in, bool ignore_case);
 
 // \s, \p{..} and the like; nothing, with nothing read, for another escape.
-std::optional<CodePointSet> parse_class_escape(RegexScanner& in);
+std::optional<CodePointSet> parse_class_escape(RegexScanner& in, bool in_class);
 
 // The character of an escape like \n or \x{4E00}.
 char32_t parse_escaped_character(RegexScanner& in, bool in_class);

@@ -159,7 +159,7 @@ class Regex::Matcher {
           break;
         case Op::kGrapheme:
           ok = pos < text_.size();
-          if (ok) pos = grapheme_end(text_, pos);
+          if (ok) pos = grapheme_end(text_, pos, false);
           ++pc;
           break;
       }

@@ -54,7 +54,7 @@ class RegexScanner {
     return out;
   }
 
-  // {n,m}, {n,}, {,m} or {n}; false, with nothing read, for other text.
+  // {n,m}, {n,}, {,m} or {n}, with n > m if they come so; false, with nothing read, for other text.
   bool interval(uint32_t& min, uint32_t& max) {
     const size_t begin = pos_;
     if (!skip('{')) return false;
@@ -72,7 +72,6 @@ class RegexScanner {
       return false;
     }
     if (min > kMaxRepeat || (max != 0xFFFFFFFF && max > kMaxRepeat)) fail("too big a repetition");
-    if (min > max) fail("a repetition has its limits the wrong way round");
     return true;
   }
 

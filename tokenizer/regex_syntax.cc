@@ -198,7 +198,10 @@ class Parser {
       }
       literal_.reset();
       const bool exact = interval && min == max;
+      const bool swapped = min > max;  // which makes it possessive
+      if (swapped) std::swap(min, max);
       node = make_repeat(std::move(node), min, max);
+      node->possessive = swapped;
       // {n}? repeats the repetition, as {n,m}+ does.
       if (!exact && in_.skip('?')) {
         node->greedy = false;
@@ -262,7 +265,7 @@ class Parser {
   // Escapes that are more than a character; null, with nothing read, for one.
   RegexNodePtr parse_escape(Options options) {
     const size_t begin = in_.position();
-    if (auto set = parse_class_escape(in_)) {
+    if (auto set = parse_class_escape(in_, false)) {
       if (options.ignore_case) set->close_under_case();
       return make_set(std::move(*set));
     }

@@ -7,8 +7,10 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "tokenizer/bert_id_encoder.h"
+#include "tokenizer/id_encoder.h"
 #include "tokenizer/tokenizer_parts.h"
 #include "tokenizer/utf8.h"
+#include "tokenizer/vocabulary_files.h"
 
 namespace hugot {
 namespace {
@@ -28,7 +30,7 @@ void check_input(std::string_view text) {
 // Byte offsets of a text to code point offsets.
 class CodePointOffsets {
  public:
-  explicit CodePointOffsets(std::string_view text) {
+  explicit CodePointOffsets(std::string_view text) : size_(text.size()) {
     if (ascii_prefix(text) == text.size()) return;
     index_.reserve(text.size());
     uint32_t index = 0;
@@ -40,15 +42,18 @@ class CodePointOffsets {
 
   // What the reference does with ranges inside of characters and at the end of the text.
   Span convert(Span bytes) const {
-    if (bytes.begin >= index_.size()) return bytes;
-    const uint32_t begin = index_[bytes.begin];
-    if (bytes.end < index_.size()) return {begin, index_[bytes.end]};
-    const size_t last = size_t{bytes.end} - 1;
-    return {begin, (last < index_.size() ? index_[last] : begin + 1) + 1};
+    if (bytes.begin >= size_) return bytes;
+    const uint32_t begin = index(bytes.begin);
+    if (bytes.end < size_) return {begin, index(bytes.end)};
+    const uint32_t last = bytes.end - 1;
+    return {begin, (last < size_ ? index(last) : begin + 1) + 1};
   }
 
  private:
-  std::vector<uint32_t> index_;  // empty: the text is ASCII and offsets are the same
+  uint32_t index(uint32_t byte) const { return index_.empty() ? byte : index_[byte]; }
+
+  size_t size_;
+  std::vector<uint32_t> index_;  // empty: the text is ASCII
 };
 
 // Code point offsets of encodings to byte offsets.
@@ -177,6 +182,7 @@ class Tokenizer::Impl {
                std::vector<int32_t>& out) const;
   void add_ids_by_stages(std::string_view text, bool match_special,
                          std::vector<int32_t>& out) const;
+  void add_ids_by_words(std::string_view text, bool match_special, std::vector<int32_t>& out) const;
   Encoding encode_sequence(Words words, bool pre_split, int32_t sequence,
                            const EncodeOptions& options) const;
   void truncate(Encoding& first, Encoding* second, const EncodeOptions& options) const;
@@ -187,6 +193,7 @@ class Tokenizer::Impl {
   AddedTokens added_;
   bool needs_origins_;
   std::optional<BertIdEncoder> bert_;
+  std::optional<IdEncoder> words_;
   // The ids of one text without and with special tokens; kText stands for those of the text.
   static constexpr int32_t kText = -1;
   std::vector<int32_t> layouts_[2];
@@ -202,6 +209,7 @@ Tokenizer::Impl::Impl(TokenizerParts parts)
   if (normalizer && pre_tokenizer && model && !added_.has_normalized()) {
     bert_.emplace(normalizer->options(), *model);
   }
+  words_ = IdEncoder::make(parts_.pre_tokenizer.get(), *parts_.model);
   // Whatever the post-processor is, it shows on a text of one token where it puts which ids.
   for (const bool add_special_tokens : {false, true}) {
     Encoding probe;
@@ -292,9 +300,45 @@ void Tokenizer::Impl::add_ids_by_stages(std::string_view text, bool match_specia
   }
 }
 
+void Tokenizer::Impl::add_ids_by_words(std::string_view text, bool match_special,
+                                       std::vector<int32_t>& out) const {
+  std::vector<AddedTokens::Part> parts;
+  std::vector<AddedTokens::Part> inner;
+  added_.split(text, AddedTokens::Stage::kRaw, match_special, parts);
+  for (const AddedTokens::Part& part : parts) {
+    std::string_view piece = text.substr(part.range.begin, part.range.end - part.range.begin);
+    if (part.id >= 0) {
+      if (!piece.empty()) out.push_back(part.id);
+      continue;
+    }
+    std::optional<NormalizedString> normalized;
+    if (parts_.normalizer && !parts_.normalizer->keeps(piece)) {
+      parts_.normalizer->normalize(normalized.emplace(piece, part.range.begin, false));
+      piece = normalized->text();
+    }
+    if (!added_.has_normalized()) {
+      words_->encode(piece, out);
+      continue;
+    }
+    inner.clear();
+    added_.split(piece, AddedTokens::Stage::kNormalized, match_special, inner);
+    for (const AddedTokens::Part& split : inner) {
+      if (split.range.begin >= split.range.end) continue;
+      if (split.id >= 0) {
+        out.push_back(split.id);
+      } else {
+        words_->encode(piece.substr(split.range.begin, split.range.end - split.range.begin), out);
+      }
+    }
+  }
+}
+
 void Tokenizer::Impl::add_ids(std::string_view text, size_t limit, bool match_special,
                               std::vector<int32_t>& out) const {
-  if (!bert_) return add_ids_by_stages(text, match_special, out);
+  if (!bert_) {
+    return words_ ? add_ids_by_words(text, match_special, out)
+                  : add_ids_by_stages(text, match_special, out);
+  }
   const size_t size_before = out.size();
   std::vector<AddedTokens::Part> parts;
   added_.split(text, AddedTokens::Stage::kRaw, match_special, parts);
@@ -433,7 +477,13 @@ bool Tokenizer::Impl::is_decoded(int64_t id, bool skip_special_tokens) const {
 }
 
 Tokenizer Tokenizer::from_file(const std::filesystem::path& path) {
-  return with_context([&] { return path.string(); }, [&] { return from_json(read_file(path)); });
+  return with_context([&] { return path.string(); },
+                      [&] {
+                        const std::string contents = read_file(path);
+                        auto parts = read_vocabulary_files(path, contents);
+                        if (!parts) return from_json(contents);
+                        return Tokenizer(std::make_unique<const Impl>(std::move(*parts)));
+                      });
 }
 
 Tokenizer Tokenizer::from_json(std::string_view json) {

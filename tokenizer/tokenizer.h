@@ -31,6 +31,8 @@ struct EncodeOptions {
 // Immutable and thread-safe. A moved-from tokenizer may only be destroyed or assigned to.
 class Tokenizer {
  public:
+  // A tokenizer.json, or where there is none vocab.txt, vocab.json with merges.txt beside it, or a
+  // .model of SentencePiece or tiktoken (tokenizer/vocabulary_files.h).
   // Throws kNotFound or kIo for the file, kInvalidData for malformed contents, kUnsupported for a
   // component that this version lacks; the message names the component.
   static Tokenizer from_file(const std::filesystem::path& path);

@@ -77,7 +77,9 @@ AddedToken parse_added_token(const Json& json) {
   return out;
 }
 
-TokenizerParts make_parts(const Json& json, ModelData data) {
+}  // namespace
+
+TokenizerParts make_tokenizer_parts(const Json& json, ModelData data) {
   TokenizerParts parts;
   // Runs `use` on a part of the document that may be absent; errors name it.
   const auto part = [&](const char* key, auto&& use) {
@@ -105,14 +107,12 @@ TokenizerParts make_parts(const Json& json, ModelData data) {
   return parts;
 }
 
-}  // namespace
-
 TokenizerParts parse_tokenizer_json(std::string_view json) {
   try {
     std::string rest;
     ModelData data = cut_model_data(json, rest);
     const Json document = Json::parse(rest, check_depth);
-    return make_parts(document, std::move(data));
+    return make_tokenizer_parts(document, std::move(data));
   } catch (const Json::exception& error) {
     fail(ErrorCode::kInvalidData, "malformed JSON: ", error.what());
   }

@@ -2,6 +2,7 @@
 #ifndef HUGOT_TOKENIZER_TOKENIZER_PARTS_H_
 #define HUGOT_TOKENIZER_TOKENIZER_PARTS_H_
 
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "tokenizer/decoder.h"
 #include "tokenizer/encoding.h"
 #include "tokenizer/model.h"
+#include "tokenizer/model_data.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/post_processor.h"
 #include "tokenizer/pre_tokenizer.h"
@@ -29,6 +31,8 @@ struct TokenizerParts {
 
 // Throws kInvalidData for malformed contents, kUnsupported for an unknown component.
 TokenizerParts parse_tokenizer_json(std::string_view json);
+// The same for a document from which `data` was taken out before.
+TokenizerParts make_tokenizer_parts(const nlohmann::json& document, ModelData data);
 
 }  // namespace hugot
 

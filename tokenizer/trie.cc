@@ -13,16 +13,21 @@ class Trie::Builder {
       : units_(units), entries_(entries) {}
 
   void build() {
-    units_.assign(512, Unit());
-    units_[kRoot].parent = 0xFFFFFFFE;  // nobody's child
+    units_.clear();
+    grow(512);
+    take(kRoot);
+    units_[kRoot].parent = kNobody;
     std::vector<Range> open{{0, entries_.size(), 0, kRoot}};
     while (!open.empty()) {
       const Range range = open.back();
       open.pop_back();
       place(range, open);
     }
-    // Every base has room for all bytes.
-    units_.resize(highest_ + 512);
+    // Every base has room for all bytes. What stayed free belongs to nobody.
+    units_.resize(size_t{highest_} + 256);
+    for (Unit& unit : units_) {
+      if (unit.parent == kFree) unit = Unit();
+    }
   }
 
  private:
@@ -48,52 +53,73 @@ class Trie::Builder {
       children.push_back({i, end, range.depth + 1, 0});
       i = end;
     }
-    if (children.empty()) {
-      // Unit `base + byte` must exist, and must not take this node for its parent.
-      units_[range.node].base = 0;
-      return;
-    }
+    if (children.empty()) return;
     const uint32_t base = find_base();
     units_[range.node].base = base;
+    highest_ = std::max(highest_, base);
     for (size_t i = 0; i < children.size(); ++i) {
       children[i].node = base + static_cast<unsigned char>(bytes_[i]);
+      take(children[i].node);
       units_[children[i].node].parent = range.node;
       open.push_back(children[i]);
     }
   }
 
-  bool is_free(uint32_t index) {
-    if (index >= units_.size()) {
-      require(index < (uint32_t{1} << 31), ErrorCode::kUnsupported, "the vocabulary is too large");
-      units_.resize(std::max<size_t>(units_.size() * 2, size_t{index} + 1));
+  // Free units are a list in ascending order: `base` is the next one, `value` the one before.
+  void grow(size_t size) {
+    require(size < (size_t{1} << 30), ErrorCode::kUnsupported, "the vocabulary is too large");
+    auto index = static_cast<uint32_t>(units_.size());
+    units_.resize(size);
+    for (; index < size; ++index) {
+      units_[index].value = static_cast<int32_t>(last_free_);
+      units_[index].base = kFree;
+      (last_free_ == kFree ? first_free_ : units_[last_free_].base) = index;
+      last_free_ = index;
     }
-    return units_[index].parent == kFree;
+  }
+  void take(uint32_t index) {
+    const uint32_t next = units_[index].base;
+    const auto previous = static_cast<uint32_t>(units_[index].value);
+    (previous == kFree ? first_free_ : units_[previous].base) = next;
+    if (next == kFree) {
+      last_free_ = previous;
+    } else {
+      units_[next].value = static_cast<int32_t>(previous);
+    }
+    units_[index] = Unit();
+  }
+  bool is_free(uint32_t index) const {
+    return index >= units_.size() || units_[index].parent == kFree;
   }
 
   // A place where all of bytes_ fit.
   uint32_t find_base() {
-    while (!is_free(first_free_)) ++first_free_;
-    const auto first = static_cast<unsigned char>(bytes_[0]);
-    size_t tried = 0;
-    for (uint32_t slot = std::max<uint32_t>(first_free_, first + 1);; ++slot) {
-      if (!is_free(slot)) continue;
-      const uint32_t base = slot - first;
+    const uint32_t first = static_cast<unsigned char>(bytes_[0]);
+    uint32_t base = static_cast<uint32_t>(units_.size());
+    // A region that is nearly full is not worth a long search.
+    int tries = 32;
+    for (uint32_t slot = first_free_; slot != kFree && tries > 0; slot = units_[slot].base) {
+      if (slot <= first) continue;
+      --tries;
       if (std::all_of(bytes_.begin(), bytes_.end(), [&](char byte) {
-            return is_free(base + static_cast<unsigned char>(byte));
+            return is_free(slot - first + static_cast<unsigned char>(byte));
           })) {
-        highest_ = std::max(highest_, base);
-        return base;
+        base = slot - first;
+        break;
       }
-      // A region that is nearly full is not worth another search.
-      if (++tried > 64) first_free_ = slot;
     }
+    if (size_t{base} + 256 > units_.size()) {
+      grow(std::max(units_.size() + units_.size() / 2, size_t{base} + 256));
+    }
+    return base;
   }
 
   std::vector<Unit>& units_;
   const std::vector<Entry>& entries_;
   std::string bytes_;
   std::vector<Range> children_;
-  uint32_t first_free_ = 1;
+  uint32_t first_free_ = kFree;
+  uint32_t last_free_ = kFree;
   uint32_t highest_ = 0;
 };
 
@@ -109,7 +135,7 @@ Trie::Trie(std::vector<Entry> entries) {
   entries.resize(written);
   if (entries.empty()) {
     units_.assign(256, Unit());
-    units_[kRoot].parent = 0xFFFFFFFE;
+    units_[kRoot].parent = kNobody;
     return;
   }
   Builder(units_, entries).build();

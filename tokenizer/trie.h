@@ -31,6 +31,7 @@ class Trie {
 
  private:
   static constexpr uint32_t kFree = 0xFFFFFFFF;
+  static constexpr uint32_t kNobody = 0xFFFFFFFE;
   struct Unit {
     uint32_t base = 0;
     uint32_t parent = kFree;

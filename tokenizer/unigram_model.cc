@@ -1,7 +1,6 @@
 // Unigram: the sequence of tokens with the greatest sum of scores.
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <limits>
 #include <string>
 #include <utility>
@@ -44,9 +43,6 @@ class UnigramModel final : public Model {
       byte_ids_[static_cast<size_t>(byte)] =
           vocabulary_.find(byte_token(static_cast<unsigned char>(byte)));
     }
-    static std::atomic<uint64_t> serial{0};
-    // Apart from those of other kinds of models.
-    serial_ = ++serial | uint64_t{1} << 63;
   }
 
   void tokenize(std::string_view word, std::vector<ModelToken>& out) const override {
@@ -164,7 +160,7 @@ class UnigramModel final : public Model {
   Trie trie_;
   double unk_score_ = 0;
   std::array<int32_t, 256> byte_ids_{};
-  uint64_t serial_ = 0;
+  uint64_t serial_ = WordCache::next_serial();  // of its cache
 };
 
 }  // namespace

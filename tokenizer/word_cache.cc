@@ -2,9 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 
 namespace hugot {
+
+uint64_t WordCache::next_serial() {
+  static std::atomic<uint64_t> serial{0};
+  return ++serial;
+}
 
 WordCache& WordCache::of_thread(uint64_t serial) {
   // A few, for threads that serve several models by turns.

@@ -13,7 +13,9 @@ namespace hugot {
 // every thread has its own.
 class WordCache {
  public:
-  // The cache of this thread for the model with this serial number; one that served another model
+  // A number for a user of caches that no other one has; thread-safe.
+  static uint64_t next_serial();
+  // The cache of this thread for the user with this serial number; one that served another user
   // before starts empty.
   static WordCache& of_thread(uint64_t serial);
 

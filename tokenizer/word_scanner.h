@@ -18,6 +18,8 @@ enum class WordScanner : uint8_t {
 
 // The expression of the ByteLevel pre-tokenizer, that of GPT-2.
 extern const std::string_view kGpt2Pattern;
+extern const std::string_view kCl100kPattern;
+extern const std::string_view kQwen2Pattern;
 
 // The scanner for a regular expression, recognized by its text.
 std::optional<WordScanner> find_word_scanner(std::string_view expression);

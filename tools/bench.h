@@ -96,6 +96,20 @@ struct KernelBenchOptions {
 };
 int bench_kernels(const KernelBenchOptions& options);
 
+// The tokenizer of a model directory, of one with this name below `model_folder`, or the file
+// itself. Throws kNotFound.
+std::filesystem::path find_tokenizer(const std::string& model, const std::string& model_folder);
+
+struct TokenizeBenchOptions {
+  std::string model;
+  std::string model_folder;
+  std::string input;
+  int threads = 0;
+  double seconds = 3;
+  std::string json;
+};
+int bench_tokenize(const TokenizeBenchOptions& options);
+
 // Writes results as one line to `target` ("-": standard output) and the table to standard output,
 // unless that has the results. Throws kIo.
 void report(const std::string& target, const nlohmann::ordered_json& results,

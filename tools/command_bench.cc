@@ -9,11 +9,14 @@ namespace {
 struct Options {
   ModelBenchOptions model;
   KernelBenchOptions kernels;
+  TokenizeBenchOptions tokenize;
   const CLI::App* kernels_command = nullptr;
+  const CLI::App* tokenize_command = nullptr;
 };
 
 int bench(const Options& options) {
   if (options.kernels_command->parsed()) return bench_kernels(options.kernels);
+  if (options.tokenize_command->parsed()) return bench_tokenize(options.tokenize);
   require(!options.model.model.empty(), ErrorCode::kInvalidArgument, "--model is required");
   require(options.model.seconds == 0 || options.model.rounds == 0, ErrorCode::kInvalidArgument,
           "--seconds and --rounds exclude each other");
@@ -69,6 +72,18 @@ void add_bench(CLI::App& app, Action& action) {
   option(kernels, "--compare", options.kernels.compare,
          "two results of --json: ratios, and which differ by more than their noise")
       ->expected(2);
+
+  CLI::App* tokenize = command->add_subcommand("tokenize", "Speed of turning texts into ids");
+  options.tokenize_command = tokenize;
+  option(tokenize, "--model", options.tokenize.model, "as for hugot tokenize")->required();
+  option(tokenize, "--model-folder", options.tokenize.model_folder, "where names are looked up");
+  option(tokenize, "--input", options.tokenize.input,
+         "rows with \"input\"; without: standard input");
+  option(tokenize, "--threads", options.tokenize.threads, "0: all processors")
+      ->check(CLI::Range(0, 4096));
+  option(tokenize, "--seconds", options.tokenize.seconds, "go on so long (3)")
+      ->check(CLI::Range(0.0, 1e6));
+  option(tokenize, "--json", options.tokenize.json, json_text);
 }
 
 }  // namespace hugot::tools

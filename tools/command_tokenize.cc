@@ -5,6 +5,7 @@
 #include "base/thread_pool.h"
 #include "models/model_directory.h"
 #include "tokenizer/tokenizer.h"
+#include "tools/bench.h"
 #include "tools/command.h"
 #include "tools/json_row.h"
 #include "tools/json_text.h"
@@ -18,7 +19,7 @@ struct Options {
   std::string model_folder;
   std::string input;
   bool no_special_tokens = false;
-  int64_t max_length = 0;
+  int64_t max_length = -1;  // not cut
   int64_t stride = 0;
   std::string truncation = "longest_first";
   std::string truncation_side = "right";
@@ -31,21 +32,13 @@ struct Options {
 constexpr size_t kRowsPerChunk = 1024;
 constexpr int64_t kGrain = 16;
 
-Tokenizer load(const Options& options) {
-  const auto path = find_model(options.model, options.model_folder);
-  if (std::filesystem::is_directory(path)) {
-    return Tokenizer::from_file(ModelDirectory::read(path).tokenizer_file());
-  }
-  return Tokenizer::from_file(path);
-}
-
 EncodeOptions encode_options(const Options& options) {
   EncodeOptions encode;
   encode.add_special_tokens = !options.no_special_tokens;
   encode.unit = options.offsets == "bytes" ? OffsetUnit::kBytes : OffsetUnit::kCodePoints;
-  require(options.stride == 0 || options.max_length > 0, ErrorCode::kInvalidArgument,
+  require(options.stride == 0 || options.max_length >= 0, ErrorCode::kInvalidArgument,
           "--stride needs --max-length");
-  if (options.max_length > 0) {
+  if (options.max_length >= 0) {
     Truncation& truncation = encode.truncation.emplace();
     truncation.max_length = static_cast<size_t>(options.max_length);
     truncation.stride = static_cast<size_t>(options.stride);
@@ -144,7 +137,8 @@ void process(Row& row, const Tokenizer& tokenizer, const EncodeOptions& encode_o
 int tokenize(const Options& options) {
   const InterruptGuard interrupt;
   RowReader reader(options.input, interrupt.descriptor());
-  const Tokenizer tokenizer = load(options);
+  const Tokenizer tokenizer =
+      Tokenizer::from_file(find_tokenizer(options.model, options.model_folder));
   const EncodeOptions encode = encode_options(options);
   ThreadPool pool(options.threads);
   RowWriter writer({});
@@ -178,6 +172,11 @@ int tokenize(const Options& options) {
 }
 
 }  // namespace
+
+std::filesystem::path find_tokenizer(const std::string& model, const std::string& model_folder) {
+  const auto path = find_model(model, model_folder);
+  return std::filesystem::is_directory(path) ? ModelDirectory::read(path).tokenizer_file() : path;
+}
 
 void add_tokenize(CLI::App& app, Action& action) {
   CLI::App* command = nullptr;

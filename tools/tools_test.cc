@@ -12,6 +12,7 @@
 #include "tools/compare.h"
 #include "tools/json_row.h"
 #include "tools/json_text.h"
+#include "tools/sha256.h"
 
 namespace hugot::tools {
 namespace {
@@ -131,6 +132,13 @@ TEST_CASE("compare: tolerance, NaN, infinities, types and shapes") {
   CHECK(difference(Tensor::scalar(std::complex<float>(1, 2)),
                    Tensor::scalar(std::complex<float>(1, 2)), {})
             .empty());
+}
+
+TEST_CASE("sha256") {
+  CHECK(sha256("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  CHECK(sha256("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  CHECK(sha256(std::string(1000000, 'a')) ==
+        "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
 TEST_CASE("bench: quantiles") {

@@ -11,8 +11,10 @@ namespace {
 
 std::vector<Tokenizer> load() {
   std::vector<Tokenizer> tokenizers;
-  for (const char* path : {"tests/data/tokenizer/bert.json", "tests/data/tiny-bert/tokenizer.json",
-                           "tests/fuzz/seeds/tokenizer/words.json"}) {
+  for (const char* path :
+       {"tests/data/tokenizer/bert.json", "tests/data/tiny-bert/tokenizer.json",
+        "tests/fuzz/seeds/tokenizer/words.json", "tests/fuzz/seeds/tokenizer/bpe.json",
+        "tests/fuzz/seeds/tokenizer/unigram.json", "tests/fuzz/seeds/tokenizer/precompiled.json"}) {
     tokenizers.push_back(Tokenizer::from_file(path));
   }
   return tokenizers;

@@ -1,0 +1,26 @@
+// Tokenizers without a tokenizer.json: what older files hold, and the settings beside them.
+#ifndef HUGOT_TOKENIZER_VOCABULARY_FILES_H_
+#define HUGOT_TOKENIZER_VOCABULARY_FILES_H_
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "tokenizer/tokenizer_parts.h"
+
+namespace hugot {
+
+// Reads, by name and contents,
+//   *.txt       a WordPiece vocabulary, one token a line, for a pipeline like that of BERT
+//   vocab.json  a byte-level BPE vocabulary with merges.txt beside it, for that of GPT-2, RoBERTa,
+//               CLIP or Qwen2, whichever tokenizer_config.json names
+//   *.model     a SentencePiece model, whose own rules hold, or ranked byte strings in base64
+//               (tiktoken), for the pipeline of Llama 3
+// and nothing for other files. tokenizer_config.json beside it may add tokens and switch
+// lowercasing. Throws kInvalidData, kUnsupported, kNotFound and kIo.
+std::optional<TokenizerParts> read_vocabulary_files(const std::filesystem::path& path,
+                                                    const std::string& contents);
+
+}  // namespace hugot
+
+#endif  // HUGOT_TOKENIZER_VOCABULARY_FILES_H_
