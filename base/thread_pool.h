@@ -18,11 +18,34 @@ using WorkerBody = FunctionRef<void(int64_t begin, int64_t end, int worker)>;
 // at least 1.
 int available_processors();
 
-// `threads` - 1 workers plus the calling thread. Idle workers sleep on a condition variable;
-// nothing spins. parallel_for may be called from several threads: calls queue, each caller always
-// works on its own loop, so nested and concurrent calls make progress.
+// `threads` - 1 workers plus the calling thread. parallel_for may be called from several threads:
+// each caller works on its own loop, idle workers help, so nested and concurrent calls make
+// progress. Idle workers sleep; see Region for the one exception.
 class ThreadPool {
  public:
+  // Stands around loops that follow each other within microseconds, in the thread that calls them:
+  // a request for which latency counts. It wakes the workers, and one that has helped with a loop
+  // of a region waits actively for the next, for at most kSpinMicroseconds, because to sleep and be
+  // woken takes longer than such loops do. Nobody waits actively in a pool of more threads than
+  // there are processors.
+  //
+  // Where several regions are open in the process, whichever their pools, they share the
+  // processors: with as many regions as processors each runs in its own thread alone. A region
+  // within another is part of it.
+  class Region {
+   public:
+    explicit Region(ThreadPool* pool);  // null: nothing happens
+    ~Region();
+    Region(const Region&) = delete;
+    Region& operator=(const Region&) = delete;
+
+   private:
+    friend class ThreadPool;
+    ThreadPool* pool_;
+    const Region* outer_;
+  };
+  static constexpr int kSpinMicroseconds = 50;
+
   // 0 means available_processors().
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
@@ -32,7 +55,8 @@ class ThreadPool {
   int size() const;
 
   // Calls body(begin, end) for disjoint ranges that cover [0, count), each at most `grain` long.
-  // Returns when all are done; rethrows the first exception (the remaining ranges are dropped).
+  // A thread takes ranges that follow each other, as long as there are. Returns when all are done;
+  // rethrows the first exception (the remaining ranges are dropped).
   void parallel_for(int64_t count, int64_t grain, LoopBody body);
   void parallel_for_workers(int64_t count, int64_t grain, WorkerBody body);
 

@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <chrono>
+#include <ctime>
 #include <numeric>
 #include <thread>
 #include <vector>
@@ -77,6 +79,75 @@ TEST_CASE("many threads, nested loops and errors at once") {
   for (std::thread& caller : callers) caller.join();
   CHECK(errors == 60);
   CHECK(sum == 240 * 2016);
+}
+
+TEST_CASE("a thread takes ranges that follow each other") {
+  ThreadPool pool(2);
+  std::vector<int> order[2];  // by thread
+  std::atomic<int> done = 0;
+  pool.parallel_for_workers(10, 1, [&](int64_t begin, int64_t, int worker) {
+    order[worker].push_back(static_cast<int>(begin));
+    // Both have to take part.
+    for (++done; done < 2;) std::this_thread::yield();
+  });
+  for (const std::vector<int>& ranges : order) {
+    // Its own half in order, then perhaps what the other has left.
+    CHECK(!ranges.empty());
+    int jumps = 0;
+    for (size_t i = 1; i < ranges.size(); ++i) jumps += ranges[i] != ranges[i - 1] + 1;
+    CHECK(jumps <= 1);
+  }
+  CHECK(order[0].front() == 0);
+  CHECK(order[1].front() == 5);
+}
+
+TEST_CASE("loops of regions: several threads, pools and sizes, nested, with errors") {
+  ThreadPool small(2), large(4);
+  std::atomic<int64_t> sum = 0;
+  std::atomic<int> errors = 0;
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller) {
+    callers.emplace_back([&, caller] {
+      for (int round = 0; round < 40; ++round) {
+        ThreadPool& pool = (caller + round) % 2 == 0 ? small : large;
+        const ThreadPool::Region region(round % 7 == 0 ? nullptr : &pool);
+        const ThreadPool::Region inner(round % 3 == 0 ? &large : &pool);
+        for (int loop = 0; loop < 10; ++loop) {
+          const bool throws = loop == 5 && round % 5 == 0;
+          try {
+            pool.parallel_for(16, 1 + loop % 3, [&](int64_t begin, int64_t end) {
+              if (throws && begin > 7) fail(ErrorCode::kInvalidData, "beyond");
+              large.parallel_for(end - begin, 1, [&](int64_t b, int64_t e) { sum += e - b; });
+            });
+            if (throws) ++errors;  // none came
+          } catch (const Error&) {
+            ++errors;
+            sum -= 1000000;  // what was done before is not known
+          }
+        }
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(errors == 4 * 8);
+  const int64_t failed_loops = 4 * 8, whole = 4 * 40 * 10 - failed_loops;
+  CHECK(sum >= 16 * whole - 1000000 * failed_loops);
+  CHECK(sum < 16 * (whole + failed_loops) - 1000000 * failed_loops);
+}
+
+TEST_CASE("nobody waits actively for long") {
+  const auto cpu = [] { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; };
+  ThreadPool one(available_processors()), other(available_processors());
+  const ThreadPool::Region region(&one);  // open all the time
+  for (int round = 0; round < 3; ++round) {
+    std::atomic<int> count = 0;
+    one.parallel_for(8, 1, [&](int64_t, int64_t) { ++count; });
+    other.parallel_for(8, 1, [&](int64_t, int64_t) { ++count; });
+    CHECK(count == 16);
+    const double start = cpu();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    CHECK(cpu() - start < 0.02);
+  }
 }
 
 TEST_CASE("the machine has at least one processor") { CHECK(available_processors() >= 1); }

@@ -41,7 +41,12 @@ bool GradientContext::wants(int i) const {
 }
 
 void GradientContext::set(int i, const Term& dx) {
-  if (wants(i)) dx_[static_cast<size_t>(i)] = cast_to(sum_to(dx, x(i)), x(i).dtype());
+  if (!wants(i)) return;
+  Term& result = dx_[static_cast<size_t>(i)];
+  result = sum_to(dx, x(i));
+  // Quantized values have gradients that are not quantized.
+  const DType dtype = x(i).dtype();
+  if (dtype == DType::kUndefined || is_float(dtype)) result = cast_to(result, dtype);
 }
 
 void GradientContext::differentiate(std::span<const Term> y) {
@@ -75,7 +80,8 @@ class ReversePass {
         gradients_(writer.graph().value_count(), kNoValue) {}
 
   // Marks the values through which `wrt` can have influence. An element type that is not known
-  // counts as floating point: the rule will need it and say so.
+  // counts as floating point: the rule will need it and say so. Quantized values stand for floating
+  // point, and so does what is made of them.
   void mark(std::span<const NodeId> nodes, std::span<const ValueId> wrt) {
     for (const ValueId id : wrt) {
       if (id != kNoValue) depends_[index(id)] = true;
@@ -84,10 +90,13 @@ class ReversePass {
       const Node& node = writer_.graph().node(id);
       const bool reached = std::any_of(node.inputs.begin(), node.inputs.end(),
                                        [&](ValueId input) { return depends(input); });
+      const bool quantized =
+          node.op_type == "QuantizeLinear" ||
+          std::any_of(node.inputs.begin(), node.inputs.end(),
+                      [&](ValueId input) { return depends(input) && !floating(input); });
       for (const ValueId output : node.outputs) {
         if (!reached || output == kNoValue) continue;
-        const DType dtype = writer_.graph().fact(output).dtype;
-        if (dtype == DType::kUndefined || is_float(dtype)) depends_[index(output)] = true;
+        if (quantized || floating(output)) depends_[index(output)] = true;
       }
     }
   }
@@ -131,6 +140,10 @@ class ReversePass {
 
  private:
   static size_t index(ValueId id) { return static_cast<size_t>(id); }
+  bool floating(ValueId id) const {
+    const DType dtype = writer_.graph().fact(id).dtype;
+    return dtype == DType::kUndefined || is_float(dtype);
+  }
   // Values that were added on the way are gradients: nothing flows through them.
   bool depends(ValueId id) const {
     return id != kNoValue && index(id) < depends_.size() && depends_[index(id)];

@@ -129,6 +129,7 @@ bool aligned_tokens(const BatchQuery& query) {
 bool all_rows(const BatchQuery& query) {
   const int inputs = static_cast<int>(query.node().inputs.size());
   const int out_rank = query.output_fact(0).rank();
+  if (out_rank == 0) return true;  // numbers, and a number for each instance
   for (int i = 0; i < inputs; ++i) {
     if (!query.has_input(i)) continue;
     const int rank = query.input_fact(i).rank();
@@ -138,7 +139,7 @@ bool all_rows(const BatchQuery& query) {
       return false;
     }
   }
-  return out_rank > 0;
+  return out_rank > 0;  // not unknown
 }
 
 }  // namespace

@@ -71,6 +71,7 @@ enum class Batching {
   kPacked,    // once, on the token axes of all instances joined: [1,S,..] -> [1,T,..]
   kRows,      // once, on the batch axes of all instances joined: [1,..] -> [N,..], no token axis
   kSegments,  // once, on joined token axes, with KernelContext::segments() telling the boundaries
+              // In both, scalars that differ between instances are lists: [] -> [N].
 };
 
 // What the batching rule of an operator may ask. The token axis of a value is the axis whose length
@@ -93,7 +94,7 @@ class BatchQuery {
 };
 
 // Packed when the operator treats every element alone: token axes of all ragged inputs meet the
-// output's token axis under broadcasting. Rows when no input depends on S.
+// output's token axis under broadcasting. Rows when no input depends on S; scalars, too: [] -> [N].
 Batching batch_elementwise(const BatchQuery& query);
 
 // Packed when the operator works on `axes` of input 0 only and all of them lie behind the token
@@ -153,6 +154,9 @@ class KernelContext {
   virtual const Tensor& host_input(int i) { return input(i); }
   // What OpDef::prepare returned, or null.
   virtual const Prepared* prepared() const = 0;
+  // What OpDef::prepare returned for the next node that has it, or null: a kernel may begin to
+  // fetch its memory.
+  virtual const Prepared* upcoming() const { return nullptr; }
   // Boundaries of the instances on the joined token axis (n + 1 ascending numbers from 0), when the
   // node runs as Batching::kSegments; empty otherwise.
   virtual std::span<const int64_t> segments() const { return {}; }

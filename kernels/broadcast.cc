@@ -3,6 +3,14 @@
 #include "base/error.h"
 
 namespace hugot {
+namespace {
+
+[[noreturn]] void fail_to_broadcast(const Shape& operand, const Shape& output) {
+  fail(ErrorCode::kInvalidArgument, "shape ", operand.to_string(), " cannot be broadcast to ",
+       output.to_string());
+}
+
+}  // namespace
 
 BroadcastPlan::BroadcastPlan(const Shape& output, std::initializer_list<const Shape*> operands) {
   // From the innermost axis outwards: an axis joins the one before it when every operand is
@@ -22,8 +30,7 @@ BroadcastPlan::BroadcastPlan(const Shape& output, std::initializer_list<const Sh
     for (const Shape* operand : operands) {
       const int own = axis - (output.rank() - operand->rank());
       const int64_t own_dim = own < 0 ? 1 : (*operand)[own];
-      require(own_dim == dim || own_dim == 1, ErrorCode::kInvalidArgument, "shape ",
-              operand->to_string(), " cannot be broadcast to ", output.to_string());
+      if (own_dim != dim && own_dim != 1) fail_to_broadcast(*operand, output);
       next.varies[i] = own_dim != 1;
       next.steps[i] = own_dim != 1 ? stride[i] : 0;
       stride[i] *= own_dim;
@@ -37,8 +44,7 @@ BroadcastPlan::BroadcastPlan(const Shape& output, std::initializer_list<const Sh
     }
   }
   for (const Shape* operand : operands) {
-    require(operand->rank() <= output.rank(), ErrorCode::kInvalidArgument, "shape ",
-            operand->to_string(), " cannot be broadcast to ", output.to_string());
+    if (operand->rank() > output.rank()) fail_to_broadcast(*operand, output);
   }
   if (count == 0) return;
   run_ = std::max<int64_t>(merged[0].dim, 1);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "graph/exec/state_pool.h"
+#include "models/encoder_output.h"
 #include "models/packed_cache.h"
 
 namespace hugot {
@@ -38,56 +39,6 @@ std::vector<RaggedInput> describe_inputs(const Graph& graph, const EncoderOption
     }
   }
   return inputs;
-}
-
-int find_output(const Graph& graph, const std::string& name) {
-  require(!graph.outputs.empty(), ErrorCode::kInvalidData, "the model has no outputs");
-  if (name.empty()) return 0;
-  std::string known;
-  for (size_t i = 0; i < graph.outputs.size(); ++i) {
-    const std::string& candidate = graph.value(graph.outputs[i]).name;
-    if (candidate == name) return static_cast<int>(i);
-    known += (known.empty() ? "'" : ", '") + candidate + "'";
-  }
-  fail(ErrorCode::kInvalidArgument, "the model has no output '", name, "'; it has ", known);
-}
-
-// Rows of any floating type as float32; `buffer` holds them when a conversion is needed.
-const float* as_floats(const Tensor& tensor, int64_t first, int64_t count,
-                       std::vector<float>& buffer) {
-  if (tensor.dtype() == DType::kFloat32) return tensor.data<float>() + first;
-  buffer.resize(static_cast<size_t>(count));
-  const auto convert = [&]<class T>(const T* data) {
-    std::transform(data + first, data + first + count, buffer.begin(),
-                   [](T v) { return static_cast<float>(v); });
-  };
-  switch (tensor.dtype()) {
-    case DType::kFloat64:
-      convert(tensor.data<double>());
-      break;
-    case DType::kFloat16:
-      convert(tensor.data<Float16>());
-      break;
-    case DType::kBFloat16:
-      convert(tensor.data<BFloat16>());
-      break;
-    default:
-      fail(ErrorCode::kUnsupported, "the output is ", dtype_name(tensor.dtype()),
-           ", not a floating type");
-  }
-  return buffer.data();
-}
-
-const char* precision_name(Precision precision) {
-  switch (precision) {
-    case Precision::kFloat32:
-      return "fp32";
-    case Precision::kBFloat16:
-      return "bf16";
-    case Precision::kInt8:
-      return "int8";
-  }
-  fail(ErrorCode::kInvalidArgument, "no such precision: ", static_cast<int>(precision));
 }
 
 // Everything but the model that decides which weights are packed, and how.
@@ -323,6 +274,7 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
       [&] { return model.path.string(); },
       [&]() -> std::shared_ptr<const Encoder> {
         const int output = find_output(model.graph, options.output);
+        keep_outputs(model.graph, std::span(&output, 1));
         std::vector<RaggedInput> inputs = describe_inputs(model.graph, options);
         PassContext context{ops, {}, options.observer};
         if (options.rows != EncoderRows::kAll) {
@@ -332,7 +284,8 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
         try {
           // The graph is given away, so that weights can be released as soon as they are packed.
           Graph graph = std::exchange(model.graph, {});
-          optimize_for_ragged(graph, inputs, std::span(&output, 1), context);
+          constexpr int kOnly = 0;  // of the outputs that were kept
+          optimize_for_ragged(graph, inputs, std::span(&kOnly, 1), context);
           if (options.precision != Precision::kFloat32) {
             lower_precision(graph, context, precision_name(options.precision));
           }
@@ -355,7 +308,7 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
         const LoadOptions again{.external_data_directory = model.external_data_directory};
         Graph graph = model.path.empty() ? load_model(model.bytes, model.owner, ops, again).graph
                                          : load_model(model.path, ops, again).graph;
-        graph.outputs = {graph.outputs[static_cast<size_t>(output)]};
+        keep_outputs(graph, std::span(&output, 1));
         optimize_exact(graph, context);
         return std::make_shared<OneByOneEncoder>(Plan::compile(std::move(graph)), std::move(inputs),
                                                  options.rows, std::move(why_not));

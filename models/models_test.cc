@@ -12,6 +12,7 @@
 #include "kernels/registry.h"
 #include "models/convert.h"
 #include "models/encoder.h"
+#include "models/image_encoder.h"
 #include "models/model_directory.h"
 #include "models/pooling.h"
 
@@ -257,6 +258,80 @@ TEST_CASE("encoder: lower precision is an error where texts run one by one") {
       error_of([&] { Encoder::load(std::move(model), ops, {.precision = Precision::kInt8}); });
   CHECK(contains(error, "int8"));
   CHECK(contains(error, "input_ids"));
+}
+
+// [batch, 2, 4, size] pixels, summed up by a matrix.
+LoadedModel image_model(const OpRegistry& ops, const Dim& batch, const Dim& size) {
+  LoadedModel model;
+  Graph& graph = model.graph;
+  const auto add = [&](const char* op_type, std::vector<ValueId> inputs, Attributes attributes) {
+    Node node;
+    node.op_type = op_type;
+    node.opset = 12;
+    node.op = &ops.get("", op_type, 12);
+    node.inputs = std::move(inputs);
+    node.attributes = std::move(attributes);
+    node.outputs = {graph.add_value(op_type)};
+    const ValueId output = node.outputs[0];
+    graph.add_node(std::move(node));
+    return output;
+  };
+  const ValueId pixels =
+      graph.add_input("pixel_values", Fact::of(DType::kFloat32, {batch, 2, 4, size}));
+  const ValueId ids =
+      graph.add_input("input_ids", Fact::of(DType::kInt64, {batch, Dim::symbol("s")}));
+  const ValueId sums =
+      add("ReduceSum", {pixels}, {{"axes", std::vector<int64_t>{2, 3}}, {"keepdims", int64_t{0}}});
+  Tensor matrix = Tensor::from<float>({2, 3}, {1, 2, 3, 4, 5, 6});
+  graph.outputs = {add("MatMul", {sums, graph.add_initializer("w", std::move(matrix))}, {}),
+                   add("Cast", {ids}, {{"to", int64_t{1}}})};
+  return model;
+}
+
+TEST_CASE("image encoder: each image by itself, in batches and one by one") {
+  const OpRegistry ops = builtin_ops();
+  const Dim free = Dim::symbol("batch"), any = Dim::symbol("width");
+  CHECK(takes_images(image_model(ops, free, 3).graph, ""));
+  CHECK(takes_images(image_model(ops, free, 3).graph, "MatMul"));
+  CHECK(!takes_images(image_model(ops, free, 3).graph, "Cast"));
+  std::vector<std::vector<float>> pixels;
+  for (int i = 0; i < 7; ++i) pixels.emplace_back(24, static_cast<float>(i));
+  const std::vector<std::span<const float>> images(pixels.begin(), pixels.end());
+  // A fixed batch does not run raggedly.
+  for (const Dim& batch : {free, Dim(1)}) {
+    for (const Dim& size : {Dim(3), any}) {
+      const auto encoder =
+          ImageEncoder::load(image_model(ops, batch, size), ops, {.image = {2, 4, 3}});
+      CHECK(encoder->image() == Shape{2, 4, 3});
+      CHECK(encoder->ragged_plan() != nullptr);
+      for (const int threads : {1, 2}) {
+        ThreadPool pool(threads);
+        for (const size_t count : {size_t{0}, size_t{1}, images.size()}) {
+          std::vector<int> seen(images.size());
+          encoder->run(std::span(images).first(count), pool,
+                       [&](size_t i, const float* data, int64_t rows, int64_t width) {
+                         REQUIRE(rows * width == 3);
+                         ++seen[i];
+                         const float sum = 12 * static_cast<float>(i);
+                         for (int k = 0; k < 3; ++k) {
+                           CHECK(data[k] == sum * static_cast<float>(5 + 2 * k));
+                         }
+                       });
+          CHECK(std::count(seen.begin(), seen.end(), 1) == static_cast<int64_t>(count));
+        }
+      }
+      ThreadPool pool(1);
+      const std::span<const float> small = images[0].first(5);
+      CHECK(contains(error_of([&] { encoder->run(std::span(&small, 1), pool, {}); }), "5 numbers"));
+    }
+  }
+  const auto load = [&](const Dim& batch, const Dim& size, const ImageEncoderOptions& options) {
+    return error_of([&] { ImageEncoder::load(image_model(ops, batch, size), ops, options); });
+  };
+  CHECK(contains(load(free, any, {}), "size has to be given"));
+  CHECK(contains(load(free, 3, {.image = {2, 4, 5}}), "[2,4,5]"));
+  CHECK(contains(load(free, 3, {.output = "Cast"}), "input_ids"));
+  CHECK(contains(load(2, 3, {}), "batch"));
 }
 
 TEST_CASE("convert: clear errors") {

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "kernels/conv/direct.h"
 #include "kernels/cpu/gemm_bf16.h"
 #include "kernels/cpu/gemm_int8.h"
 #include "kernels/cpu/isa.h"
@@ -87,6 +88,8 @@ uint64_t layout_fingerprint() {
     cpu::Bf16Matrix(matrix.data(), k, n, stride, transposed, hasher);
     cpu::Int8Matrix(matrix.data(), k, n, stride, transposed, hasher);
   }
+  hasher.array<float>(matrix.size(),
+                      [&](float* to) { conv::pack_filters(matrix.data(), 1, k, n, to); });
   return hasher.hash;
 }
 

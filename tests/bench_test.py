@@ -29,7 +29,8 @@ class Model(unittest.TestCase):
         return json.loads(out)
 
     def test_keys(self):
-        for args in ([], ["--one-by-one"], ["--threads", 2], ["--max-length", 4]):
+        for args in ([], ["--one-by-one"], ["--one-by-one", "--callers", 2],
+                     ["--threads", 2], ["--max-length", 4]):
             results = self.results(*args)
             self.assertEqual(list(results), KEYS)
             self.assertEqual((results["texts"], results["rounds"]), (3, 2))
@@ -69,7 +70,7 @@ class Model(unittest.TestCase):
             self.assertEqual((code, out), (2, b""), part)
             self.assertIn(part, err)
         for args in (["--rounds", 1, "--seconds", 1], ["--rounds", 0], ["--seconds", "x"],
-                     ["--limit", 0], ["--input", cli_test.WORK / "no such file"],
+                     ["--limit", 0], ["--rounds", 1, "--callers", 2], ["--input", cli_test.WORK / "no such file"],
                      ["--rounds", 1, "--json", cli_test.WORK / "no/such/folder"]):
             self.assertEqual(bench(*args)[0], 2, args)
         for args in ([], ["--model", "no such model"]):

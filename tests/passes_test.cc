@@ -265,6 +265,44 @@ TEST_CASE("linear takes bias, activation and residual along") {
   CHECK(largest_difference(run_exact(b.graph, input), before) < 2e-6);
 }
 
+TEST_CASE("linear nodes that only project the same value become a group") {
+  GraphBuilder b(20);
+  const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));
+  const ValueId other = b.op("Tanh", {x});
+  const auto product = [&](ValueId from, int64_t width, uint64_t seed) {
+    return b.op("MatMul", {from, b.weights({8, width}, seed)});
+  };
+  const ValueId q = b.op("Add", {product(x, 12, 1), b.weights({12}, 2)});
+  const ValueId k = product(x, 4, 3);  // without a bias, and narrower
+  const ValueId v = b.op("Add", {product(x, 4, 4), b.weights({4}, 5)});
+  const ValueId activated = b.op("Relu", {product(x, 4, 6)});
+  const ValueId with_residual = b.op("Add", {product(x, 8, 7), other});
+  const ValueId elsewhere = product(other, 4, 8);
+  b.graph.outputs = {
+      b.op("Concat", {q, k, v, activated, with_residual, elsewhere}, {{"axis", int64_t{1}}})};
+  const Tensor input = test::random_tensor(DType::kFloat32, {5, 8}, -4, 4, 1);
+  PassContext context{ops()};
+  infer(b.graph);
+  fuse_linear(b.graph, context);
+  b.graph.remove_dead();
+  const Tensor before = run_exact(b.graph, input);
+  context.log.clear();
+  CHECK(merge_linear(b.graph, context) == 1);
+  CHECK(context.log.size() == 1);
+  b.graph.remove_dead();
+  infer(b.graph);
+  b.graph.verify("test");
+  CHECK(count(b.graph, "LinearGroup") == 1);
+  CHECK(count(b.graph, "Linear") == 3);
+  CHECK(identical(run_exact(b.graph, input), before));
+  CHECK(merge_linear(b.graph, context) == 0);
+  // The weights of a group are narrowed like those of other layers.
+  CHECK(lower_precision(b.graph, context, "bf16") == 4);
+  const double difference = largest_difference(run_exact(b.graph, input), before);
+  CHECK(difference > 1e-6);
+  CHECK(difference < 0.5);
+}
+
 TEST_CASE("lower precision is for linear nodes by constants") {
   GraphBuilder b(20);
   const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));

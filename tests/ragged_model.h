@@ -28,9 +28,11 @@ struct Model {
   std::vector<std::string> log;  // of the passes of ragged mode
 };
 
-// build(builder, ids) returns the output; the graph has input_ids only.
+// build(builder, ids) returns the output; the graph has input_ids only. `precision` is that of the
+// linear layers in ragged mode.
 template <class Build>
-Model make_model(const Build& build, int opset = 14, std::optional<int64_t> row = {}) {
+Model make_model(const Build& build, int opset = 14, std::optional<int64_t> row = {},
+                 std::string_view precision = "fp32") {
   GraphBuilder b(opset);
   const ValueId ids = b.input("input_ids", DType::kInt64);
   b.graph.outputs = {build(b, ids)};
@@ -44,6 +46,7 @@ Model make_model(const Build& build, int opset = 14, std::optional<int64_t> row 
   context.log.clear();
   context.wanted_row = row;
   optimize_for_ragged(b.graph, inputs, outputs, context);
+  if (precision != "fp32") lower_precision(b.graph, context, precision);
   model.log = context.log;
   model.ragged = RaggedPlan::compile(std::move(b.graph), {inputs[0]});
   return model;

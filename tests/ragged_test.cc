@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <random>
 
 #include "graph/exec/flops.h"
 #include "tests/ragged_model.h"
@@ -27,10 +28,10 @@ constexpr int64_t kHidden = 24;
 constexpr int64_t kHeads = 3;
 
 // One encoder layer as exporters write it; `bias` is added to the scores when it is a value.
-ValueId layer(GraphBuilder& b, ValueId x, ValueId bias, uint64_t seed) {
+ValueId layer(GraphBuilder& b, ValueId x, ValueId bias, uint64_t seed, int64_t hidden = kHidden) {
   const auto split = [&](uint64_t s, std::vector<int64_t> perm) {
-    const ValueId shaped = b.op("Reshape", {linear(b, x, kHidden, kHidden, s),
-                                            b.integers({0, -1, kHeads, kHidden / kHeads})});
+    const ValueId shaped = b.op(
+        "Reshape", {linear(b, x, hidden, hidden, s), b.integers({0, -1, kHeads, hidden / kHeads})});
     return b.op("Transpose", {shaped}, {{"perm", std::move(perm)}});
   };
   ValueId scores = b.op("MatMul", {split(seed, {0, 2, 1, 3}), split(seed + 2, {0, 2, 3, 1})});
@@ -40,10 +41,10 @@ ValueId layer(GraphBuilder& b, ValueId x, ValueId bias, uint64_t seed) {
   const ValueId mixed = b.op("MatMul", {probabilities, split(seed + 4, {0, 2, 1, 3})});
   const ValueId joined =
       b.op("Reshape", {b.op("Transpose", {mixed}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}}),
-                       b.integers({0, -1, kHidden})});
-  const ValueId attended = b.op("Add", {linear(b, joined, kHidden, kHidden, seed + 6), x});
-  const ValueId inner = b.op("Relu", {linear(b, attended, kHidden, 40, seed + 8)});
-  return b.op("Add", {linear(b, inner, 40, kHidden, seed + 10), attended});
+                       b.integers({0, -1, hidden})});
+  const ValueId attended = b.op("Add", {linear(b, joined, hidden, hidden, seed + 6), x});
+  const ValueId inner = b.op("Relu", {linear(b, attended, hidden, hidden + 16, seed + 8)});
+  return b.op("Add", {linear(b, inner, hidden + 16, hidden, seed + 10), attended});
 }
 
 }  // namespace
@@ -57,6 +58,47 @@ TEST_CASE("an encoder runs packed, without a loop over texts") {
   CHECK(model.ragged->output_per_token(0));
   CHECK(loops(*model.ragged) == 0);
   check_model(model);
+}
+
+TEST_CASE("queries, keys and values are one node, and bits depend on neither batch nor threads") {
+  constexpr int64_t kWide = 144;  // products large enough that threads share them
+  const auto build = [](GraphBuilder& b, ValueId ids) {
+    const ValueId x = b.op("Gather", {b.weights({kVocabulary, kWide}, 1000), ids});
+    return layer(b, layer(b, x, kNoValue, 1, kWide), kNoValue, 50, kWide);
+  };
+  for (const char* precision : {"fp32", "bf16", "int8"}) {
+    CAPTURE(precision);
+    const Model model = make_model(build, 14, {}, precision);
+    const Graph& graph = model.ragged->graph();
+    int groups = 0;
+    for (NodeId id = 0; id < static_cast<NodeId>(graph.node_count()); ++id) {
+      groups += graph.node(id).op_type == "LinearGroup" && graph.node(id).outputs.size() == 3;
+    }
+    CHECK(groups == 2);
+    CHECK(loops(*model.ragged) == 0);
+
+    std::mt19937_64 random(11);
+    std::vector<std::vector<int64_t>> texts(10);
+    for (auto& text : texts) {
+      text.resize(1 + random() % 40);
+      for (int64_t& id : text) id = static_cast<int64_t>(random() % kVocabulary);
+    }
+    RaggedExecutor executor(model.ragged);
+    std::vector<std::vector<float>> alone;
+    for (const auto& text : texts) alone.push_back(run_ragged(executor, {text}, nullptr));
+    ThreadPool two(2), three(3);
+    ThreadPool* pools[] = {nullptr, &two, &three};
+    for (int round = 0; round < 200; ++round) {
+      std::vector<std::vector<int64_t>> batch;
+      std::vector<float> wanted;
+      for (size_t k = 0, n = 1 + random() % 5; k < n; ++k) {
+        const size_t i = random() % texts.size();
+        batch.push_back(texts[i]);
+        wanted.insert(wanted.end(), alone[i].begin(), alone[i].end());
+      }
+      CHECK(run_ragged(executor, batch, pools[round % 3]) == wanted);
+    }
+  }
 }
 
 TEST_CASE("position embeddings and a bias by distance are computed per length") {
@@ -103,6 +145,57 @@ TEST_CASE("cumulative sums over the tokens start anew with each text") {
   });
   CHECK(loops(*model.ragged) == 0);
   check_model(model);
+}
+
+TEST_CASE("a token that each text names itself") {
+  // The largest id ends the text, as in CLIP: its row, taken in three ways.
+  const auto build = [](int way) {
+    return [=](GraphBuilder& b, ValueId ids) {
+      const ValueId x =
+          layer(b, b.op("Gather", {b.weights({kVocabulary, kHidden}, 1000), ids}), kNoValue, 1);
+      const ValueId place = b.op("ArgMax", {ids}, {{"axis", int64_t{1}}, {"keepdims", int64_t{0}}});
+      if (way == 0) return b.op("Gather", {b.op("Reshape", {x, b.integers({-1, kHidden})}), place});
+      const ValueId column = b.op("Unsqueeze", {place, b.integers({1})});
+      if (way == 1) {
+        const ValueId row = b.op("Gather", {x, place}, {{"axis", int64_t{1}}});
+        return b.op("Squeeze", {row, b.integers({1})});
+      }
+      const ValueId zero = b.op("Mul", {column, b.integers({0})});
+      return b.op("GatherND", {x, b.op("Concat", {zero, column}, {{"axis", int64_t{1}}})});
+    };
+  };
+  for (const int way : {0, 1, 2}) {
+    CAPTURE(way);
+    const Model model = make_model(build(way));
+    CHECK(!model.ragged->output_per_token(0));
+    CHECK(loops(*model.ragged) == 0);
+    check_model(model);
+  }
+}
+
+TEST_CASE("reductions over the tokens of each text") {
+  const auto build = [](const char* reduction, bool all, bool keep) {
+    return [=](GraphBuilder& b, ValueId ids) {
+      const ValueId x = b.op("Gather", {b.weights({kVocabulary, kHidden}, 1000), ids});
+      std::vector<int64_t> axes = {1};
+      if (all) axes.push_back(2);
+      const ValueId y =
+          b.op(reduction, {b.op("Tanh", {x})}, {{"axes", axes}, {"keepdims", int64_t{keep}}});
+      return b.op("Tanh", {y});
+    };
+  };
+  for (const char* reduction : {"ReduceMean", "ReduceMax", "ReduceL2", "ReduceLogSumExp"}) {
+    for (const bool all : {false, true}) {
+      for (const bool keep : {false, true}) {
+        CAPTURE(reduction);
+        CAPTURE(all);
+        CAPTURE(keep);
+        const Model model = make_model(build(reduction, all, keep), 12);
+        CHECK(loops(*model.ragged) == 0);
+        check_model(model);
+      }
+    }
+  }
 }
 
 TEST_CASE("the operator Attention, with three dimensions and with four") {
@@ -236,14 +329,16 @@ TEST_CASE("disentangled attention runs without a loop over texts") {
   check_model(model);
 }
 
-// Nodes that run on every token of a text.
-int per_token_nodes(const RaggedPlan& plan) {
-  const auto order = plan.graph().order();
-  return static_cast<int>(std::count_if(order.begin(), order.end(), [&](NodeId id) {
-    const ValueId output = plan.graph().node(id).outputs[0];
-    return plan.extent(output) == Extent::kText &&
-           leading_token_axis(plan.graph().fact(output)) >= 0;
-  }));
+// Values that nodes compute for every token of a text.
+int per_token_values(const RaggedPlan& plan) {
+  int count = 0;
+  for (const NodeId id : plan.graph().order()) {
+    for (const ValueId output : plan.graph().node(id).outputs) {
+      count += output != kNoValue && plan.extent(output) == Extent::kText &&
+               leading_token_axis(plan.graph().fact(output)) >= 0;
+    }
+  }
+  return count;
 }
 
 TEST_CASE("where one row of each text is wanted, the others are not computed") {
@@ -264,7 +359,7 @@ TEST_CASE("where one row of each text is wanted, the others are not computed") {
     const Model all = make_model(build), one = make_model(build, 14, row);
     CHECK(one.ragged->output_per_token(0) == false);
     CHECK(loops(*one.ragged) == 0);
-    CHECK(per_token_nodes(*one.ragged) == per_token_nodes(*all.ragged) - fewer);
+    CHECK(per_token_values(*one.ragged) == per_token_values(*all.ragged) - fewer);
     RaggedExecutor full(all.ragged), pruned(one.ragged);
     ThreadPool pool(2);
     const std::vector<std::vector<int64_t>> texts = {
@@ -298,7 +393,7 @@ TEST_CASE("a graph that takes the first row itself computes no others") {
     const ValueId x = layer(b, words, kNoValue, 1);
     return b.op("Tanh", {b.op("Gather", {x, b.integer(0)}, {{"axis", int64_t{1}}})});
   });
-  CHECK(per_token_nodes(*model.ragged) == 3);  // words, keys, values
+  CHECK(per_token_values(*model.ragged) == 3);  // words, keys, values
   check_model(model);
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The promise of ragged mode on every text encoder of a model zoo.
+"""The promise of ragged mode on every encoder of texts and of images of a model zoo.
 
     zoo_ragged.py --hugot COMMAND --zoo FOLDER [--filter TEXT]
 
@@ -10,6 +10,9 @@ outputs:
   thread and with two, as alone;
 * alone it equals `hugot infer` of that text in exact mode, with the pooling of the model directory
   applied in numpy.
+
+The same for graphs that take pixels, with `hugot infer --ragged`; a graph that takes both counts as
+an encoder of each kind, for the outputs that need nothing of the other.
 
 The texts are random token ids of random lengths, 1 and the model's maximum among them. Graphs with
 operators that this version does not have are skipped; the reason is printed. The last line is
@@ -37,6 +40,10 @@ TOLERANCE_INTEGER = 2e-2
 
 # What a graph may ask for so that ids are enough.
 TEXT_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
+
+# The same for images.
+IMAGE_INPUTS = {"pixel_values", "pixel_mask"}
+IMAGE_SIZE = 64        # where the graph leaves it open
 
 # Folders whose graphs take token ids but are no encoders of texts.
 EXCLUDED = {}
@@ -203,7 +210,7 @@ class Graph:
         vocabulary = config["vocab_size"]
         rows = json.dumps({"ids": [0] * 10000}) + "\n"
         _, out, _ = hugot("run", "--model", self.folder, "--onnx-filename", self.file, "--type",
-                          "featureExtraction", stdin=rows)
+                          "featureExtraction", "--output-name", self.outputs[0].name, stdin=rows)
         limit = re.search(r"limit of (\d+)", out)
         longest = min(int(limit[1]), MAX_LENGTH) if limit else MAX_LENGTH
         lengths = [1, 1, longest, 2] + [self.random.randint(1, longest) for _ in range(TEXTS - 4)]
@@ -240,19 +247,26 @@ class Graph:
             values = {"input_ids": ids, "attention_mask": [1] * len(ids),
                       "token_type_ids": [0] * len(ids), "position_ids": list(range(len(ids)))}
             arrays = {name: np.array([values[name]], np.int32 if kind == "tensor(int32)" else
-                                     np.int64) for name, (kind, _) in self.inputs.items()}
-            stem = Path(work) / (re.sub(r"\W", "_", self.name) + f"_{i}")
-            np.savez(f"{stem}.in.npz", **arrays)
-            code, _, err = hugot("infer", "--model", self.folder / self.file, "--inputs",
-                                 f"{stem}.in.npz", "--outputs", f"{stem}.out.npz", "--threads", 1)
-            if code != 0:
-                raise (Skip if NOT_IMPLEMENTED.search(err) else Failure)(f"hugot infer: {err}")
-            with np.load(f"{stem}.out.npz") as arrays:
-                results.append({name: arrays[name][0].astype(np.float64) for name in arrays.files})
+                                     np.int64)
+                      for name, (kind, _) in self.inputs.items() if name in values}
+            for name in IMAGE_INPUTS & set(self.inputs):
+                arrays[name] = np.zeros(image_shape(self.inputs, 1, name), np.float32)
+            results.append(self.infer_arrays(arrays, f"{work}/{re.sub('[^a-z0-9]', '_', self.name)}"))
         return results
 
-    def inspect(self):
-        _, out, err = hugot("inspect", "--model", self.folder, "--onnx-filename", self.file)
+    def infer_arrays(self, arrays, stem, *options):
+        np.savez(f"{stem}.in.npz", **arrays)
+        code, _, err = hugot("infer", "--model", self.folder / self.file, "--inputs",
+                             f"{stem}.in.npz", "--outputs", f"{stem}.out.npz", *options)
+        if code != 0:
+            raise (Skip if NOT_IMPLEMENTED.search(err) else Failure)(f"hugot infer: {err}")
+        with np.load(f"{stem}.out.npz") as found:
+            return {name: found[name][0].astype(np.float64) if not options else found[name]
+                    for name in found.files}
+
+    def inspect(self, *options):
+        _, out, err = hugot("inspect", "--model", self.folder, "--onnx-filename", self.file,
+                            "--output-name", self.outputs[0].name, *options)
         line = re.search(r"ragged mode: (.*)", out)
         if line is None:
             raise Failure(f"hugot inspect: {err}")
@@ -308,16 +322,92 @@ class Graph:
         return self
 
 
+def image_shape(inputs, count, name="pixel_values"):
+    """Of `count` images; of masks the channels are left out by the graph."""
+    shape = inputs[name][1]
+    return [count] + [n if isinstance(n, int) else IMAGE_SIZE for n in shape[1:]]
+
+
+class ImageGraph(Graph):
+    def check(self, work):
+        stem = f"{work}/images_{re.sub('[^a-z0-9]', '_', self.name)}"
+        random_state = np.random.default_rng(SEED + zlib.crc32(self.name.encode()))
+        shape = image_shape(self.inputs, TEXTS)
+        images = random_state.standard_normal(shape).astype(np.float32)
+        exact = []
+        for image in images:
+            arrays = {"pixel_values": image[None]}
+            for name, (kind, _) in self.inputs.items():
+                if name == "pixel_mask":
+                    arrays[name] = np.ones(image_shape(self.inputs, 1, name), np.int64)
+                elif name in TEXT_INPUTS:
+                    arrays[name] = np.ones((1, 3), np.int64)
+            exact.append(self.infer_arrays(arrays, stem))
+        symbols = {n for n in self.inputs["pixel_values"][1][2:] if isinstance(n, str)}
+        dims = ",".join(f"{symbol}={IMAGE_SIZE}" for symbol in sorted(symbols))
+        self.note = self.inspect(*(["--dims", dims] if dims else []))
+        for output in self.outputs:
+            self.check_output(output, images, exact, stem)
+        return self
+
+    def run_images(self, output, images, stem, threads, batch_size):
+        return self.infer_arrays({"pixel_values": images}, stem, "--ragged", output.name,
+                                 "--threads", threads, "--batch-size", batch_size)[output.name]
+
+    def check_output(self, output, images, exact, stem):
+        alone = []
+
+        def run_alone():
+            alone.extend(self.run_images(output, images, stem, 1, 1))
+
+        def batches():
+            for threads, batch_size in [(1, 2), (1, 0), (2, 4), (2, 0), (2, 1)]:
+                order = [i for _ in range(2) for i in self.random.sample(range(TEXTS), TEXTS)]
+                got = self.run_images(output, images[order], stem, threads, batch_size)
+                for i, result in zip(order, got):
+                    if not np.array_equal(result, alone[i]):
+                        raise Failure(f"an image differs in batches of {batch_size} with "
+                                      f"{threads} threads")
+
+        def reference():
+            for got, wanted in zip(alone, exact):
+                wanted = wanted[output.name].ravel()
+                difference = float((np.abs(got.ravel() - wanted) /
+                                    np.maximum(1, np.abs(wanted))).max())
+                self.worst = max(self.worst, difference)
+                if not difference <= self.tolerance:
+                    raise Failure(f"{difference:.2g} away from exact mode")
+
+        self.case(output.name, run_alone)
+        if alone:
+            self.case(output.name, batches)
+            self.case(output.name, reference)
+
+
+def outputs_without(description, name):
+    """Outputs whose shapes share no symbol with that input."""
+    foreign = {n for n in description["inputs"].get(name, ("", []))[1] if isinstance(n, str)}
+    return {output: port for output, port in description["outputs"].items()
+            if not foreign & set(map(str, port[1]))}
+
+
 def find_graphs(zoo, wanted):
     graphs = []
     for folder in sorted(path for path in zoo.iterdir() if path.is_dir()):
         golden = read_json(folder / "golden.json")
-        if golden is None or not (folder / "tokenizer.json").exists() or folder.name in EXCLUDED:
+        if golden is None or folder.name in EXCLUDED:
             continue
         for file, description in golden.get("files", {}).items():
             inputs = set(description.get("inputs", {}))
-            if "input_ids" in inputs and inputs <= TEXT_INPUTS:
-                graph = Graph(folder, file, description)
+            kinds = [("input_ids", "pixel_values", Graph),
+                     ("pixel_values", "input_ids", ImageGraph)]
+            for own, other, kind in kinds:
+                if own not in inputs or not inputs <= TEXT_INPUTS | IMAGE_INPUTS:
+                    continue
+                if kind is Graph and not (folder / "tokenizer.json").exists():
+                    continue
+                graph = kind(folder, file,
+                             {**description, "outputs": outputs_without(description, other)})
                 if wanted in graph.name:
                     graphs.append(graph)
     return graphs

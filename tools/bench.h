@@ -77,6 +77,7 @@ struct ModelBenchOptions {
   int threads = 0;
   int64_t limit = 0;  // 0: all rows
   bool one_by_one = false;
+  int callers = 1;     // threads that call the pipeline, each with a text at a time
   double seconds = 0;  // 0: `rounds` tell, or the default
   int rounds = 0;
   int max_length = 0;

@@ -9,9 +9,11 @@
 #include <random>
 
 #include "base/error.h"
+#include "graph/exec/executor.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/registry.h"
 #include "tools/bench.h"
 #include "tools/command.h"
 
@@ -209,6 +211,59 @@ void bench_attention(Suite& suite) {
   }
 }
 
+// Convolutions of ResNet-50, of MobileNetV2 and of a vision transformer, for one image.
+struct ConvShape {
+  int64_t channels, size, filters, kernel, stride, groups;
+};
+constexpr ConvShape kConvs[] = {
+    {3, 224, 64, 7, 2, 1},     {64, 56, 64, 1, 1, 1},     {64, 56, 64, 3, 1, 1},
+    {64, 56, 256, 1, 1, 1},    {128, 56, 128, 3, 2, 1},   {128, 28, 128, 3, 1, 1},
+    {256, 14, 256, 3, 1, 1},   {256, 14, 1024, 1, 1, 1},  {1024, 14, 2048, 1, 2, 1},
+    {512, 7, 512, 3, 1, 1},    {32, 112, 32, 3, 1, 32},   {96, 112, 96, 3, 2, 96},
+    {144, 56, 144, 3, 1, 144}, {192, 28, 192, 5, 2, 192}, {384, 14, 384, 3, 1, 384},
+    {576, 14, 576, 5, 1, 576}, {960, 7, 960, 3, 1, 960},  {144, 56, 24, 1, 1, 1},
+    {96, 14, 576, 1, 1, 1},    {3, 224, 768, 16, 16, 1},  {96, 56, 96, 7, 1, 96}};
+
+void bench_conv(Suite& suite) {
+  const OpRegistry ops = builtin_ops();
+  for (const ConvShape& c : kConvs) {
+    const std::string name = str(c.groups > 1 ? "depthwise" : "conv", " c=", c.channels,
+                                 " s=", c.size, " f=", c.filters, " k=", c.kernel, "/", c.stride);
+    if (!suite.wants(name)) continue;
+    const int64_t channels = c.channels / c.groups;
+    const int64_t pad = c.kernel == c.stride ? 0 : c.kernel / 2;
+    const Shape filters = {c.filters, channels, c.kernel, c.kernel};
+    const std::vector<float> w = random_floats(filters.size()), b = random_floats(c.filters);
+    constexpr int kOpset = 13;
+    Graph graph;
+    const ValueId x =
+        graph.add_value("x", Fact::of(DType::kFloat32, {1, c.channels, c.size, c.size}));
+    graph.inputs = {x};
+    Node node;
+    node.op_type = "Conv";
+    node.opset = kOpset;
+    node.op = &ops.get("", "Conv", kOpset);
+    node.attributes = {{"strides", std::vector<int64_t>{c.stride, c.stride}},
+                       {"pads", std::vector<int64_t>{pad, pad, pad, pad}},
+                       {"group", c.groups}};
+    node.inputs = {x, graph.add_initializer("w", Tensor::from<float>(filters, std::span(w))),
+                   graph.add_initializer("b", Tensor::from<float>({c.filters}, std::span(b)))};
+    node.outputs = {graph.add_value("y")};
+    graph.outputs = node.outputs;
+    graph.add_node(std::move(node));
+    infer(graph);
+    Executor executor(Plan::compile(std::move(graph)));
+    const Tensor image =
+        Tensor::from<float>({1, c.channels, c.size, c.size},
+                            std::span<const float>(random_floats(c.channels * c.size * c.size)));
+    const int64_t out = (c.size + 2 * pad - c.kernel) / c.stride + 1;
+    const double flops = 2.0 * static_cast<double>(filters.size() * out * out);
+    suite.measure(name, "GFLOP/s", flops, [&] {
+      executor.run(std::span(&image, 1), {.pool = suite.threads() > 1 ? &suite.pool() : nullptr});
+    });
+  }
+}
+
 // Kernels that read and write each element once; every thread has memory of its own.
 void bench_rows(Suite& suite) {
   const cpu::VectorKernels& kernels = cpu::active_kernels();
@@ -269,6 +324,7 @@ int bench_kernels(const KernelBenchOptions& options) {
   suite.calibrate_copying();
   bench_gemm(suite);
   bench_attention(suite);
+  bench_conv(suite);
   bench_rows(suite);
   require(!suite.empty(), ErrorCode::kInvalidArgument, "--filter ", options.filter,
           ": no kernel has this in its name");

@@ -4,8 +4,10 @@
 #include <chrono>
 #include <fstream>
 #include <map>
+#include <mutex>
 #include <numeric>
 #include <optional>
+#include <thread>
 
 #include "base/error.h"
 #include "graph/exec/flops.h"
@@ -110,6 +112,56 @@ struct Timings {
   std::vector<double> latencies;  // of calls, in seconds
 };
 
+// What a call brings into the sums.
+void count(const Work& work, size_t begin, size_t end, Round& round) {
+  for (size_t i = begin; i < end; ++i) {
+    ++round.texts;
+    round.tokens += work.tokens[i];
+    if (!work.flops.empty()) round.flops += work.flops[i];
+  }
+}
+
+// One time through the rows, a call per text, by several threads that take the next text each.
+// Ends early when `is_over()`.
+template <class IsOver>
+Round round_of_callers(int callers, const Pipeline& pipeline, const Corpus& corpus,
+                       const Work& work, const IsOver& is_over, std::vector<double>& latencies) {
+  Round round;
+  std::atomic<size_t> next = 0;
+  std::mutex mutex;  // guards the three below
+  std::exception_ptr error;
+  const double cpu = cpu_seconds(), start = now();
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < callers; ++i) {
+      threads.emplace_back([&] {
+        std::vector<double> own;
+        Round part;
+        try {
+          for (size_t text; (text = next.fetch_add(1)) < corpus.size() && !is_over();) {
+            const double begin = now();
+            call(pipeline, corpus, text, text + 1);
+            own.push_back(now() - begin);
+            count(work, text, text + 1, part);
+          }
+        } catch (...) {
+          const std::lock_guard lock(mutex);
+          error = std::current_exception();
+        }
+        const std::lock_guard lock(mutex);
+        latencies.insert(latencies.end(), own.begin(), own.end());
+        round.texts += part.texts;
+        round.tokens += part.tokens;
+        round.flops += part.flops;
+      });
+    }
+  }
+  if (error) std::rethrow_exception(error);
+  round.seconds = round.work_seconds = now() - start;
+  round.cpu_seconds = cpu_seconds() - cpu;
+  return round;
+}
+
 Timings time_rounds(const ModelBenchOptions& options, const Pipeline& pipeline,
                     const Corpus& corpus, const Work& work, int threads, PeakMeter& peak) {
   Timings timings;
@@ -122,7 +174,15 @@ Timings time_rounds(const ModelBenchOptions& options, const Pipeline& pipeline,
   bool over = false;
   while (!over) {
     Round round;
-    for (size_t i = 0; i < corpus.size() && !over; i += step) {
+    if (options.callers > 1) {
+      round = round_of_callers(
+          options.callers, pipeline, corpus, work,
+          [&] { return !timings.rounds.empty() && is_over(); }, timings.latencies);
+      peak.sample();
+      over = is_over();
+    }
+    for (size_t i = options.callers > 1 ? corpus.size() : 0; i < corpus.size() && !over;
+         i += step) {
       const double cpu = cpu_seconds(), worked = work_clock(threads), start = now();
       call(pipeline, corpus, i, i + step);
       const double seconds = now() - start;
@@ -130,11 +190,7 @@ Timings time_rounds(const ModelBenchOptions& options, const Pipeline& pipeline,
       round.cpu_seconds += cpu_seconds() - cpu;
       round.seconds += seconds;
       timings.latencies.push_back(seconds);
-      for (size_t k = i; k < i + step; ++k) {
-        ++round.texts;
-        round.tokens += work.tokens[k];
-        if (!work.flops.empty()) round.flops += work.flops[k];
-      }
+      count(work, i, i + step, round);
       if (now() - calibrated >= kCalibrationSeconds) {
         for (int k = 0; k < 3; ++k) peak.sample();
         calibrated = now();
@@ -275,6 +331,7 @@ std::string table_of(const nlohmann::ordered_json& results, const Timings& timin
                     (tokenized ? "as ids" : "tokenizing included") + "\n";
   out += "run       " + std::to_string(timings.rounds.size()) + " rounds, " +
          (options.one_by_one ? "a call per text" : "a call for all") + ", " +
+         (options.callers > 1 ? std::to_string(options.callers) + " callers, " : "") +
          std::to_string(results["threads"].get<int>()) + " threads, " +
          results["isa"].get<std::string>() + ", " + options.precision + "\n";
   out += "speed     " + number("texts_per_s", "%.1f texts/s") + format_number(" (%.1f", speed.low) +

@@ -20,6 +20,8 @@ int bench(const Options& options) {
   require(!options.model.model.empty(), ErrorCode::kInvalidArgument, "--model is required");
   require(options.model.seconds == 0 || options.model.rounds == 0, ErrorCode::kInvalidArgument,
           "--seconds and --rounds exclude each other");
+  require(options.model.callers == 1 || options.model.one_by_one, ErrorCode::kInvalidArgument,
+          "--callers needs --one-by-one");
   return bench_model(options.model);
 }
 
@@ -46,6 +48,9 @@ void add_bench(CLI::App& app, Action& action) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   command->add_flag(both_spellings("--one-by-one"), model.one_by_one,
                     "a call per text, instead of one call for all");
+  option(command, "--callers", model.callers,
+         "so many threads call the one pipeline at the same time")
+      ->check(CLI::Range(1, 4096));
   option(command, "--seconds", model.seconds, "go on so long (3)")->check(CLI::Range(1e-3, 1e6));
   option(command, "--rounds", model.rounds, "times through all rows")
       ->check(CLI::Range(1, 1 << 20));

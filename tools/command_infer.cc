@@ -4,6 +4,8 @@
 #include "base/npz.h"
 #include "base/thread_pool.h"
 #include "graph/exec/executor.h"
+#include "kernels/registry.h"
+#include "models/image_encoder.h"
 #include "tools/command.h"
 #include "tools/exact.h"
 
@@ -16,6 +18,8 @@ struct Options {
   std::string outputs;
   std::string device = "cpu";
   int threads = 0;
+  std::string ragged_output;
+  int batch_size = 0;
 };
 
 // Values that are no tensors are several arrays: items of sequences and optionals NAME.0, NAME.1,
@@ -54,7 +58,49 @@ Datum take_datum(const std::string& name, const Fact& type, std::map<std::string
   }
 }
 
+// The images of an array [N, channels, height, width] in ragged mode, a batch at a time.
+int infer_images(const Options& options) {
+  std::map<std::string, Tensor> arrays;
+  for (auto& [name, tensor] : read_npz(options.inputs)) arrays.emplace(name, std::move(tensor));
+  const auto found = arrays.find("pixel_values");
+  require(found != arrays.end() && found->second.rank() == 4 &&
+              found->second.dtype() == DType::kFloat32,
+          ErrorCode::kInvalidArgument,
+          "ragged mode takes images: pixel_values, float32 [N, C, H, W]");
+  const Tensor& pixels = found->second;
+  const Shape& shape = pixels.shape();
+  const OpRegistry ops = builtin_ops();
+  const auto encoder = ImageEncoder::load(
+      options.model, ops,
+      {.output = options.ragged_output, .image = {shape[1], shape[2], shape[3]}});
+  std::vector<std::span<const float>> images;
+  for (int64_t i = 0, size = shape.product(1, 4); i < shape[0]; ++i) {
+    images.push_back(
+        pixels.values<float>().subspan(static_cast<size_t>(i * size), static_cast<size_t>(size)));
+  }
+  ThreadPool pool(options.threads);
+  std::vector<std::vector<float>> results(images.size());
+  int64_t columns = 0;
+  const size_t step = options.batch_size > 0 ? static_cast<size_t>(options.batch_size)
+                                             : std::max<size_t>(images.size(), 1);
+  for (size_t first = 0; first < images.size(); first += step) {
+    const size_t count = std::min(step, images.size() - first);
+    encoder->run(std::span(images).subspan(first, count), pool,
+                 [&](size_t i, const float* data, int64_t rows, int64_t width) {
+                   results[first + i].assign(data, data + rows * width);
+                   if (first + i == 0) columns = width;
+                 });
+  }
+  const int64_t size = results.empty() ? 0 : std::ssize(results[0]);
+  Tensor joined(DType::kFloat32, {std::ssize(results), columns > 0 ? size / columns : 0, columns});
+  float* to = joined.data<float>();
+  for (const auto& result : results) to = std::copy(result.begin(), result.end(), to);
+  write_npz(options.outputs, {{options.ragged_output, joined}});
+  return kDone;
+}
+
 int infer(const Options& options) {
+  if (!options.ragged_output.empty()) return infer_images(options);
   const std::shared_ptr<Device> device = open_device(options.device);
   const OpRegistry ops = builtin_ops();
   const auto plan = load_exact(options.model, ops, device);
@@ -95,6 +141,10 @@ void add_infer(CLI::App& app, Action& action) {
       ->required();
   command->add_option("--device", options.device, "cpu, or cuda:N in a build that has it")
       ->capture_default_str();
+  command->add_option("--ragged", options.ragged_output,
+                      "for graphs of images: this output in ragged mode, as pipelines run it");
+  command->add_option("--batch-size", options.batch_size, "images at once; 0: all")
+      ->check(CLI::Range(0, 1 << 30));
   command->add_option("--threads", options.threads, "threads; 0: all processors")
       ->check(CLI::Range(0, 4096));
 }

@@ -6,6 +6,7 @@
 #include "graph/passes/passes.h"
 #include "kernels/registry.h"
 #include "models/encoder.h"
+#include "models/image_encoder.h"
 #include "models/model_directory.h"
 #include "tools/command.h"
 #include "tools/inspect.h"
@@ -16,6 +17,7 @@ namespace {
 struct Options {
   std::string model;
   std::string onnx_filename;
+  std::string output_name;
   std::string dims;
   std::string dot;
   bool nodes = false;
@@ -40,7 +42,7 @@ struct PassRecord {
       graph = after;
       text << "== pass " << ++passes << ", " << pass << ": ";
       if (pass == "specialize") {
-        text << "one text of S tokens";
+        text << "one text of S tokens, or one image";
       } else if (changes == 0) {
         text << "no changes\n";
         return;
@@ -85,23 +87,59 @@ Graph inspect_exact(Graph graph, const OpRegistry& ops, const DimValues& dims,
   return graph;
 }
 
+int64_t value_of(const Dim& dim, const DimValues& dims) {
+  return dim.evaluate([&](std::string_view name) -> std::optional<int64_t> {
+    const auto it = dims.find(name);
+    return it != dims.end() ? std::optional(it->second) : std::nullopt;
+  });
+}
+
+// How a graph runs without padding: as an encoder of texts, or of images.
+struct RaggedMode {
+  std::shared_ptr<const void> encoder;
+  const RaggedPlan* plan = nullptr;
+  std::vector<std::string> fusions;
+  std::string why_not;
+
+  template <class E>
+  explicit RaggedMode(std::shared_ptr<const E> loaded)
+      : encoder(loaded),
+        plan(loaded->ragged_plan()),
+        fusions(loaded->fusions()),
+        why_not(loaded->why_not_ragged()) {}
+};
+
+RaggedMode load_ragged(LoadedModel model, const OpRegistry& ops, const Options& options,
+                       const DimValues& dims, const PassObserver& observer) {
+  if (!takes_images(model.graph, options.output_name)) {
+    return RaggedMode(Encoder::load(std::move(model), ops,
+                                    {.output = options.output_name, .observer = observer}));
+  }
+  Shape image;
+  const auto& declared = model.graph.fact(model.graph.find("pixel_values")).shape;
+  if (declared && declared->size() == 4) {
+    image = {value_of((*declared)[1], dims), value_of((*declared)[2], dims),
+             value_of((*declared)[3], dims)};
+  }
+  return RaggedMode(
+      ImageEncoder::load(std::move(model), ops,
+                         {.output = options.output_name, .image = image, .observer = observer}));
+}
+
 // `optimised` is the plan's graph with all its constants.
-void inspect_ragged(const Encoder& encoder, const Graph& optimised, const Graph& loaded,
-                    const DimValues& dims) {
-  const RaggedPlan& plan = *encoder.ragged_plan();
-  print_ragged(std::cout, plan, encoder.fusions());
+void inspect_ragged(const RaggedPlan& plan, const std::vector<std::string>& fusions,
+                    const Graph& optimised, const Graph& loaded, const DimValues& dims) {
+  print_ragged(std::cout, plan, fusions);
   // The batch and sequence axes of the file are the texts and tokens here.
-  const ValueId ids = plan.inputs().empty() ? kNoValue : loaded.find(plan.inputs().front().name);
-  if (ids == kNoValue || loaded.fact(ids).rank() != 2) return;
-  const Dims& axes = *loaded.fact(ids).shape;
-  const auto value_of = [&](const Dim& dim) {
-    return dim.evaluate([&](std::string_view name) -> std::optional<int64_t> {
-      const auto it = dims.find(name);
-      return it != dims.end() ? std::optional(it->second) : std::nullopt;
-    });
-  };
-  const int64_t texts = value_of(axes[0]), tokens = value_of(axes[1]);
-  std::cout << "  memory for " << texts << " texts of " << tokens << " tokens at once:\n";
+  const ValueId input = plan.inputs().empty() ? kNoValue : loaded.find(plan.inputs().front().name);
+  if (input == kNoValue || !loaded.fact(input).shape) return;
+  const Dims& axes = *loaded.fact(input).shape;
+  if (axes.size() != 2 && axes.size() != 4) return;
+  const bool images = axes.size() == 4;
+  const int64_t texts = value_of(axes[0], dims), tokens = images ? 1 : value_of(axes[1], dims);
+  std::cout << "  memory for " << texts;
+  images ? std::cout << " images" : std::cout << " texts of " << tokens << " tokens";
+  std::cout << " at once:\n";
   print_memory(std::cout, plan.memory(), optimised, {{std::string(kLengthSymbol), tokens}},
                [&](ValueId id) { return plan.extent(id) == Extent::kText ? texts : 1; });
 }
@@ -124,21 +162,21 @@ int inspect(const Options& options) {
 
   PassRecord exact, ragged;
   Graph shown = inspect_exact(loaded, ops, dims, exact.observer());
-  std::shared_ptr<const Encoder> encoder;
+  std::optional<RaggedMode> mode;
   try {
-    encoder = Encoder::load(std::move(model), ops, {.observer = ragged.observer()});
-    if (encoder->ragged_plan() != nullptr) {
-      inspect_ragged(*encoder, ragged.graph, loaded, dims);
+    mode = load_ragged(std::move(model), ops, options, dims, ragged.observer());
+    if (mode->plan != nullptr) {
+      inspect_ragged(*mode->plan, mode->fusions, ragged.graph, loaded, dims);
     } else {
-      std::cout << "ragged mode: no, text by text: " << encoder->why_not_ragged() << "\n";
+      std::cout << "ragged mode: no, one by one: " << mode->why_not << "\n";
     }
   } catch (const Error& error) {
     std::cout << "ragged mode: no: " << error.what() << "\n";
   }
-  const RaggedPlan* plan = encoder != nullptr ? encoder->ragged_plan() : nullptr;
+  const RaggedPlan* plan = mode ? mode->plan : nullptr;
   if (plan != nullptr) shown = ragged.graph;
   if (options.nodes && plan != nullptr) {
-    print_fusions(std::cout, encoder->fusions());
+    print_fusions(std::cout, mode->fusions);
     print_nodes(std::cout, *plan);
   }
   if (options.nodes && plan == nullptr) print_nodes(std::cout, shown);
@@ -161,6 +199,8 @@ void add_inspect(CLI::App& app, Action& action) {
   command->add_option("--model", options.model, "an .onnx file or a model directory")->required();
   command->add_option(both_spellings("--onnx-filename"), options.onnx_filename,
                       "graph, relative to the model directory");
+  command->add_option(both_spellings("--output-name"), options.output_name,
+                      "the output that ragged mode is asked for; default: the first one");
   command->add_option("--dims", options.dims,
                       "numbers for symbolic dimensions, as NAME=NUMBER,.. (memory; default 64)");
   command->add_flag("--nodes", options.nodes,

@@ -237,6 +237,7 @@ void Executor::run(std::span<const Datum> inputs, std::vector<Datum>& results,
                    const RunOptions& options) {
   check_inputs(inputs);
   plan_->prepare();
+  const ThreadPool::Region region(options.pool);
   const Graph& graph = plan_->graph_;
   // Nothing of this run stays behind, however it ends.
   struct Sweep {

@@ -29,7 +29,7 @@ class NodeObserver {
 };
 
 struct RunOptions {
-  ThreadPool* pool = nullptr;  // splits single operators; null: one thread
+  ThreadPool* pool = nullptr;  // splits single operators, in a Region; null: one thread
   std::stop_token stop = {};   // checked between nodes; a stopped run throws kCancelled
   NodeObserver* observer = nullptr;
 };

@@ -72,8 +72,14 @@ double matrix_flops(const RaggedPlan& plan, int64_t length) {
     const NodeAtLength at(graph, node, length);
     if (node.op_type == "Attention") {
       sum += attention_flops(at);
-    } else if (node.op_type == "MatMul" || node.op_type == "Linear") {
+    } else if (node.op_type == "MatMul" || node.op_type == "Linear" ||
+               node.op_type == "MatMulInteger" || node.op_type == "QLinearMatMul" ||
+               node.op_type == "QuantizedLinear") {
       sum += 2 * at.output_elements() * at.input_axis(0, 1);
+    } else if (node.op_type == "LinearGroup") {
+      for (const ValueId output : node.outputs) {
+        if (output != kNoValue) sum += 2 * at.elements(output) * at.input_axis(0, 1);
+      }
     } else if (node.op_type == "Gemm") {
       sum += 2 * at.output_elements() * at.input_axis(0, at.attribute("transA", 0) != 0 ? 2 : 1);
     }

@@ -50,12 +50,6 @@ int64_t at_length(const Dim& dim, int64_t length) {
   });
 }
 
-Shape shape_at(const Dims& dims, int64_t length) {
-  std::array<int64_t, Shape::kMaxRank> result{};
-  for (size_t i = 0; i < dims.size(); ++i) result[i] = at_length(dims[i], length);
-  return Shape(std::span<const int64_t>(result.data(), dims.size()));
-}
-
 }  // namespace
 
 class RaggedExecutor::Impl {
@@ -63,8 +57,7 @@ class RaggedExecutor::Impl {
   explicit Impl(std::shared_ptr<const RaggedPlan> plan);
   ~Impl();
 
-  void run(std::span<const int64_t> lengths, std::span<const std::span<const int64_t>> tokens,
-           const RunOptions& options);
+  void run(const RaggedBatch& batch, const RunOptions& options);
 
   const Tensor& output(int i) const { return outputs_[static_cast<size_t>(i)]; }
 
@@ -82,7 +75,8 @@ class RaggedExecutor::Impl {
   }
 
   void set_instances(std::span<const int64_t> lengths);
-  void fill_inputs(std::span<const std::span<const int64_t>> tokens);
+  void fill_inputs(const RaggedBatch& batch);
+  void take_tensor(size_t k, std::span<const Tensor> tensors);
   void fill_input(size_t k, std::span<const int64_t> tokens);
   void run_step(const Step& step, Context& context);
 
@@ -91,6 +85,8 @@ class RaggedExecutor::Impl {
   // All instances joined along the token axis or the batch axis.
   Tensor joined(ValueId id) const;
   Shape joined_shape(ValueId id, const Instances& over) const;
+  // The shape of a value for a text of this length.
+  Shape shape_at(ValueId id, int64_t length) const;
 
   std::shared_ptr<const RaggedPlan> plan_;
   Workspace workspace_;
@@ -134,7 +130,7 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
     for (size_t k = 0; k < node_->outputs.size(); ++k) {
       const ValueId id = node_->outputs[k];
       if (id == kNoValue) continue;
-      planned_[k] = shape_at(*impl_.plan_->graph_.fact(id).shape, length);
+      planned_[k] = impl_.shape_at(id, length);
       const int64_t offset = impl_.instances(step_->extent).offset(impl_.info(id).coefficients, i);
       target_[k] =
           impl_.data_[static_cast<size_t>(id)] + static_cast<size_t>(offset) * impl_.width(id);
@@ -182,15 +178,18 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
       return unwanted_[k] = Tensor(dtype, shape);
     }
     const DType planned_dtype = impl_.plan_->graph_.fact(node_->outputs[k]).dtype;
-    require(shape == planned_[k] && dtype == planned_dtype, ErrorCode::kInternal, "output ", i,
-            " is ", dtype_name(dtype), shape.to_string(), ", planned was ",
-            dtype_name(planned_dtype), planned_[k].to_string());
+    if (!(shape == planned_[k]) || dtype != planned_dtype) {
+      fail(ErrorCode::kInternal, "output ", i, " is ", dtype_name(dtype), shape.to_string(),
+           ", planned was ", dtype_name(planned_dtype), planned_[k].to_string());
+    }
     return outputs_[k] = Tensor(dtype, shape, target_[k]);
   }
   void alias(int i, int j, const Shape& shape) override {
     const auto k = static_cast<size_t>(i);
-    require(shape == planned_[k], ErrorCode::kInternal, "view is ", shape.to_string(),
-            ", planned was ", planned_[k].to_string());
+    if (!(shape == planned_[k])) {
+      fail(ErrorCode::kInternal, "view is ", shape.to_string(), ", planned was ",
+           planned_[k].to_string());
+    }
     // Whole packed values share memory already; a single instance is copied only when they do not.
     const Tensor& source = inputs_[static_cast<size_t>(j)];
     if (source.raw() != target_[k] && source.bytes() > 0) {
@@ -204,6 +203,7 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
   ThreadPool* pool() const override { return options_.pool; }
   std::stop_token stop() const override { return options_.stop; }
   const Prepared* prepared() const override { return step_->prepared.get(); }
+  const Prepared* upcoming() const override { return step_->upcoming; }
   std::span<const int64_t> segments() const override {
     if (step_->batching != Batching::kSegments) return {};
     return impl_.instances(step_->extent).boundaries();
@@ -354,14 +354,33 @@ void RaggedExecutor::Impl::fill_input(size_t k, std::span<const int64_t> tokens)
   }
 }
 
-void RaggedExecutor::Impl::fill_inputs(std::span<const std::span<const int64_t>> tokens) {
+// Reads what is given for an input in place.
+void RaggedExecutor::Impl::take_tensor(size_t k, std::span<const Tensor> tensors) {
+  const RaggedPlan::Source& source = plan_->sources_[k];
+  const ValueId id = plan_->graph_.inputs[k];
+  require(source.index < tensors.size(), ErrorCode::kInvalidArgument, "input '", source.input->name,
+          "' is missing");
+  const Tensor& given = tensors[source.index];
+  const Shape wanted = joined_shape(id, texts_);
+  require(given.dtype() == plan_->graph_.fact(id).dtype && given.shape() == wanted,
+          ErrorCode::kInvalidArgument, "input '", source.input->name, "' is ", describe(given),
+          ", needed is ", dtype_name(plan_->graph_.fact(id).dtype), wanted.to_string());
+  input_blocks_[k] = given;
+  data_[static_cast<size_t>(id)] = static_cast<std::byte*>(input_blocks_[k].raw());
+}
+
+void RaggedExecutor::Impl::fill_inputs(const RaggedBatch& batch) {
   for (size_t k = 0; k < plan_->sources_.size(); ++k) {
     const RaggedPlan::Source& source = plan_->sources_[k];
     std::span<const int64_t> given;
+    if (source.is(RaggedInput::Kind::kTensor)) {
+      take_tensor(k, batch.tensors);
+      continue;
+    }
     if (source.given()) {
-      require(source.token_input < tokens.size(), ErrorCode::kInvalidArgument, "input '",
+      require(source.index < batch.tokens.size(), ErrorCode::kInvalidArgument, "input '",
               source.input->name, "' is missing");
-      given = tokens[source.token_input];
+      given = batch.tokens[source.index];
       require(static_cast<int64_t>(given.size()) == texts_.tokens(), ErrorCode::kInvalidArgument,
               "input '", source.input->name, "' has ", given.size(), " tokens, ", texts_.tokens(),
               " are needed");
@@ -370,20 +389,39 @@ void RaggedExecutor::Impl::fill_inputs(std::span<const std::span<const int64_t>>
   }
 }
 
+Shape RaggedExecutor::Impl::shape_at(ValueId id, int64_t length) const {
+  const std::vector<RaggedPlan::KnownDim>& known = info(id).dims;
+  std::array<int64_t, Shape::kMaxRank> result{};
+  for (size_t i = 0; i < known.size(); ++i) {
+    switch (known[i].kind) {
+      case RaggedPlan::KnownDim::kNumber:
+        result[i] = known[i].number;
+        break;
+      case RaggedPlan::KnownDim::kLength:
+        result[i] = length;
+        break;
+      case RaggedPlan::KnownDim::kFormula:
+        result[i] = at_length((*plan_->graph_.fact(id).shape)[i], length);
+        break;
+    }
+  }
+  return Shape(std::span<const int64_t>(result.data(), known.size()));
+}
+
 Tensor RaggedExecutor::Impl::instance(ValueId id, size_t i) const {
   const Fact& fact = plan_->graph_.fact(id);
   const ValueInfo& value = info(id);
   if (value.extent == Extent::kShared) return *plan_->graph_.constant(id);
   const Instances& over = instances(value.extent);
   const auto offset = static_cast<size_t>(over.offset(value.coefficients, i)) * width(id);
-  return Tensor(fact.dtype, shape_at(*fact.shape, over.length(i)),
-                data_[static_cast<size_t>(id)] + offset);
+  return Tensor(fact.dtype, shape_at(id, over.length(i)), data_[static_cast<size_t>(id)] + offset);
 }
 
 Shape RaggedExecutor::Impl::joined_shape(ValueId id, const Instances& over) const {
-  const Dims& dims = *plan_->graph_.fact(id).shape;
-  if (info(id).token_axis >= 0) return shape_at(dims, over.tokens());
-  return shape_at(dims, 0).with(0, static_cast<int64_t>(over.count()));
+  if (info(id).token_axis >= 0) return shape_at(id, over.tokens());
+  const auto count = static_cast<int64_t>(over.count());
+  if (info(id).dims.empty()) return {count};  // a number for each instance
+  return shape_at(id, 0).with(0, count);
 }
 
 Tensor RaggedExecutor::Impl::joined(ValueId id) const {
@@ -411,11 +449,10 @@ void RaggedExecutor::Impl::run_step(const Step& step, Context& context) {
   }
 }
 
-void RaggedExecutor::Impl::run(std::span<const int64_t> lengths,
-                               std::span<const std::span<const int64_t>> tokens,
-                               const RunOptions& options) {
-  set_instances(lengths);
-  fill_inputs(tokens);
+void RaggedExecutor::Impl::run(const RaggedBatch& batch, const RunOptions& options) {
+  const ThreadPool::Region region(options.pool);
+  set_instances(batch.lengths);
+  fill_inputs(batch);
   Context& context = *context_;
   context.set_options(options);
   for (const Step& step : plan_->steps_) {
@@ -439,10 +476,8 @@ RaggedExecutor::~RaggedExecutor() = default;
 RaggedExecutor::RaggedExecutor(RaggedExecutor&&) noexcept = default;
 RaggedExecutor& RaggedExecutor::operator=(RaggedExecutor&&) noexcept = default;
 
-void RaggedExecutor::run(std::span<const int64_t> lengths,
-                         std::span<const std::span<const int64_t>> tokens,
-                         const RunOptions& options) {
-  impl_->run(lengths, tokens, options);
+void RaggedExecutor::run(const RaggedBatch& batch, const RunOptions& options) {
+  impl_->run(batch, options);
 }
 
 const Tensor& RaggedExecutor::output(int i) const { return impl_->output(i); }

@@ -31,12 +31,26 @@ int leading_token_axis(const Fact& fact);  // -1 for unknown shapes, too
 struct RaggedInput {
   enum class Kind {
     kTokens,     // a number per token, given for every text
-    kUniform,    // `value` for every token (attention mask, token types of single texts)
+    kUniform,    // `value` everywhere (attention mask, token types of single texts)
     kPositions,  // value, value + 1, ..
+    kTensor,     // a tensor of `shape`, the same for every text, such as an image
   };
   std::string name;
   Kind kind = Kind::kTokens;
   int64_t value = 0;
+  // Without the batch axis: of kTensor, and of kUniform where it has no token axis.
+  Shape shape = {};
+};
+
+// What is given for the texts of one run.
+struct RaggedBatch {
+  // Tokens of each text, at least 1. Where the graph takes no tokens, 1 for every text.
+  std::span<const int64_t> lengths;
+  // For the k-th input of kind kTokens the numbers of all texts one after the other.
+  std::span<const std::span<const int64_t>> tokens = {};
+  // For the k-th input of kind kTensor those of all texts, [N, shape..], of the graph's type. Read
+  // in place.
+  std::span<const Tensor> tensors = {};
 };
 
 // On what a value depends, and so how many instances of it a batch holds.
@@ -66,9 +80,15 @@ class RaggedPlan {
   friend class RaggedExecutor;
   class Query;
 
+  // A dimension as most are, so that runs need not evaluate the expression.
+  struct KnownDim {
+    enum Kind : uint8_t { kNumber, kLength, kFormula } kind = kFormula;
+    int64_t number = 0;
+  };
   struct ValueInfo {
     Extent extent = Extent::kShared;
     int token_axis = -1;                // leading axis of length S, see BatchQuery
+    std::vector<KnownDim> dims;         // empty for kShared
     std::vector<int64_t> coefficients;  // elements per instance: sum of coefficients[p] * S^p
   };
   struct Step {
@@ -76,13 +96,15 @@ class RaggedPlan {
     Extent extent = Extent::kText;
     Batching batching = Batching::kLoop;
     std::shared_ptr<const Prepared> prepared;
+    const Prepared* upcoming = nullptr;  // of a later step
   };
 
   // Where an input of the graph gets its contents.
   struct Source {
     const RaggedInput* input = nullptr;  // into inputs_; null: the fact tells
-    size_t token_input = 0;              // for kTokens: which of the given ones
-    bool given() const { return input != nullptr && input->kind == RaggedInput::Kind::kTokens; }
+    size_t index = 0;                    // which of those of its kind
+    bool is(RaggedInput::Kind kind) const { return input != nullptr && input->kind == kind; }
+    bool given() const { return is(RaggedInput::Kind::kTokens) || is(RaggedInput::Kind::kTensor); }
   };
 
   void find_sources();
@@ -104,11 +126,12 @@ class RaggedExecutor {
   RaggedExecutor(RaggedExecutor&&) noexcept;
   RaggedExecutor& operator=(RaggedExecutor&&) noexcept;
 
-  // Runs texts of the given lengths (each at least 1). `tokens[k]` holds, for the k-th input of
-  // kind kTokens, the numbers of all texts one after the other. Afterwards output(i) is valid until
-  // the next run.
+  // Afterwards output(i) is valid until the next run.
+  void run(const RaggedBatch& batch, const RunOptions& options = {});
   void run(std::span<const int64_t> lengths, std::span<const std::span<const int64_t>> tokens,
-           const RunOptions& options = {});
+           const RunOptions& options = {}) {
+    run({.lengths = lengths, .tokens = tokens}, options);
+  }
 
   // Packed results: [T, ..] or [N, ..] by output_per_token(i), further axes as in the graph.
   const Tensor& output(int i) const;

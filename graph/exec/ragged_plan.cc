@@ -93,7 +93,10 @@ void RaggedPlan::find_sources() {
         source.input = &candidate;
         break;
       }
-      source.token_input += candidate.kind == RaggedInput::Kind::kTokens;
+    }
+    for (const RaggedInput& candidate : inputs_) {
+      if (source.input == nullptr || &candidate == source.input) break;
+      source.index += candidate.kind == source.input->kind;
     }
     const Fact& fact = graph_.fact(id);
     require(source.input != nullptr || fact.uniform || fact.symbolic, ErrorCode::kUnsupported,
@@ -119,6 +122,9 @@ void RaggedPlan::classify(BlockStore& store) {
     require(value.fact.shape.has_value() && value.fact.dtype != DType::kUndefined,
             ErrorCode::kUnsupported, "the shape of '", value.name,
             "' cannot be told from the length of a text");
+    require(dtype_bits(value.fact.dtype) >= 8, ErrorCode::kUnsupported, "'", value.name,
+            "' has elements of type ", dtype_name(value.fact.dtype),
+            ", which cannot be stored text after text");
     Dim elements = 1;
     for (const Dim& dim : *value.fact.shape) elements = elements * dim;
     info.coefficients = elements.coefficients(kLengthSymbol);
@@ -126,6 +132,15 @@ void RaggedPlan::classify(BlockStore& store) {
             ErrorCode::kUnsupported, "'", value.name, "' has shape ", to_string(*value.fact.shape),
             ", which is no polynomial in the length of a text");
     info.token_axis = leading_token_axis(*value.fact.shape);
+    const Dim length = Dim::symbol(kLengthSymbol);
+    for (const Dim& dim : *value.fact.shape) {
+      KnownDim& known = info.dims.emplace_back();
+      if (const auto number = dim.number()) {
+        known = {KnownDim::kNumber, *number};
+      } else if (dim == length) {
+        known.kind = KnownDim::kLength;
+      }
+    }
   };
 
   for (size_t k = 0; k < g.inputs.size(); ++k) {
@@ -156,6 +171,11 @@ void RaggedPlan::classify(BlockStore& store) {
       step.batching = node.op->batching(Query(*this, node));
     }
     steps_.push_back(std::move(step));
+  }
+  const Prepared* upcoming = nullptr;
+  for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
+    step->upcoming = upcoming;
+    if (step->prepared != nullptr) upcoming = step->prepared.get();
   }
   for (size_t id = 0; id < g.value_count(); ++id) {
     const auto value = static_cast<ValueId>(id);

@@ -24,13 +24,18 @@ bool can_evaluate(const Graph& graph, const Node& node) {
          });
 }
 
+// Weights are dequantized once, not in every run. Chains of such growth are no danger, since the
+// next quantization undoes it.
+constexpr size_t kMaxDequantizedGrowth = 16;  // from 2 bits to 32
+
 // Bytes that a result of the node may have to be folded.
 size_t folded_limit(const Graph& graph, const Node& node) {
-  size_t bytes = kMaxGrowthBytes;
+  size_t bytes = 0;
   for (const ValueId input : node.inputs) {
     if (const Tensor* constant = graph.constant(input)) bytes += constant->bytes();
   }
-  return bytes;
+  if (node.op_type == "DequantizeLinear") bytes *= kMaxDequantizedGrowth;
+  return bytes + kMaxGrowthBytes;
 }
 
 // The outputs of a node with constant inputs; nothing when they are not to be folded.

@@ -107,6 +107,7 @@ const Node* match_softmax(const Graph& graph, ValueId id) {
 struct Pattern {
   HeadOperand q, k, v;
   int64_t heads = 0, head_dim = 0, value_dim = 0;
+  Dim queries = 0, keys = 0;  // how many
   double scale = 1;
   ValueId bias = kNoValue;
   bool causal = false;
@@ -114,16 +115,17 @@ struct Pattern {
   ValueId heads_first = kNoValue;  // the result before the heads are joined
 };
 
-// Heads and head size of an operand [.., heads, tokens, head_dim] with leading ones, or with the
-// last two axes swapped.
-bool split_dims(const Fact& fact, bool transposed, int64_t& heads, int64_t& head_dim) {
+// Parts of an operand [.., heads, tokens, head_dim] with leading ones, or with the last two axes
+// swapped. Tokens are those of a text, or as many for every image.
+bool split_dims(const Fact& fact, bool transposed, int64_t& heads, int64_t& head_dim, Dim& tokens) {
   if (!fact.shape || fact.rank() < 3) return false;
   const Dims& dims = *fact.shape;
   Dim product = 1;
   for (size_t i = 0; i + 2 < dims.size(); ++i) product = product * dims[i];
-  const Dim& rows = dims[dims.size() - (transposed ? 1 : 2)];
+  tokens = dims[dims.size() - (transposed ? 1 : 2)];
   const auto features = dims[dims.size() - (transposed ? 2 : 1)].number();
-  if (!product.number() || !features || *features < 1 || !(rows == Dim::symbol(kLengthSymbol))) {
+  if (!product.number() || !features || *features < 1 ||
+      !(tokens == Dim::symbol(kLengthSymbol) || tokens.number().value_or(0) > 1)) {
     return false;
   }
   heads = *product.number();
@@ -134,29 +136,32 @@ bool split_dims(const Fact& fact, bool transposed, int64_t& heads, int64_t& head
 bool trace_all(const Graph& graph, ValueId q, ValueId k, bool k_transposed, ValueId v, Pattern& p,
                Reason& why) {
   const auto trace = [&](const char* name, ValueId id, bool transposed, HeadOperand& operand,
-                         int64_t& head_dim) {
+                         int64_t& head_dim, Dim& tokens) {
     int64_t heads = 0;
-    if (!split_dims(graph.fact(id), transposed, heads, head_dim)) {
+    if (!split_dims(graph.fact(id), transposed, heads, head_dim, tokens)) {
       return why.fail(str("its ", name, " are ", graph.fact(id).to_string(), ", not heads of the ",
-                          "tokens of the text"));
+                          "tokens of a text or an image"));
     }
     if (p.heads == 0) p.heads = heads;
-    const auto traced =
-        p.heads == heads ? trace_heads(graph, id, heads, head_dim, transposed) : std::nullopt;
+    const auto traced = p.heads == heads
+                            ? trace_heads(graph, id, heads, head_dim, tokens, transposed)
+                            : std::nullopt;
     if (!traced) {
-      return why.fail(str("its ", name, " '", graph.value(id).name,
-                          "' are not made from [1,S,..] by views, transposes and repetitions"));
+      return why.fail(str("its ", name, " '", graph.value(id).name, "' are not made from [1,",
+                          tokens.to_string(), ",..] by views, transposes and repetitions"));
     }
     operand = *traced;
     return true;
   };
   int64_t key_dim = 0;
-  if (!trace("queries", q, false, p.q, p.head_dim) ||
-      !trace("keys", k, k_transposed, p.k, key_dim) ||
-      !trace("values", v, false, p.v, p.value_dim)) {
+  Dim values = 0;
+  if (!trace("queries", q, false, p.q, p.head_dim, p.queries) ||
+      !trace("keys", k, k_transposed, p.k, key_dim, p.keys) ||
+      !trace("values", v, false, p.v, p.value_dim, values)) {
     return false;
   }
-  if (key_dim != p.head_dim || p.v.scale != 1 || p.q.heads != p.heads || p.k.heads != p.v.heads) {
+  if (key_dim != p.head_dim || !(p.keys == values) || p.v.scale != 1 || p.q.heads != p.heads ||
+      p.k.heads != p.v.heads) {
     return why.fail("its queries, keys and values have heads that do not fit");
   }
   p.scale *= p.q.scale * p.k.scale;
@@ -209,8 +214,8 @@ std::optional<Pattern> match_operator(const Graph& graph, const Node& node, Reas
   p.causal = node.get<int64_t>("is_causal", 0) != 0;
   if (const ValueId mask = node.input(3); mask != kNoValue) {
     // A shorter mask hides the keys behind it; it is not repeated.
-    const Fact& fact = graph.fact(mask);
-    if (fact.rank() < 1 || !(fact.shape->back() == Dim::symbol(kLengthSymbol))) {
+    const Fact &fact = graph.fact(mask), &keys = graph.fact(node.inputs[1]);
+    if (fact.rank() < 1 || keys.rank() != 4 || !(fact.shape->back() == (*keys.shape)[2])) {
       why.fail("its mask does not cover all keys");
       return std::nullopt;
     }
@@ -237,14 +242,13 @@ std::optional<Pattern> match_operator(const Graph& graph, const Node& node, Reas
 // The fused node in the place of `joined`, the value with the heads joined again.
 void fuse(Graph& graph, const OpRegistry& ops, const Pattern& p, ValueId joined,
           const std::string& name) {
-  const Dim tokens = Dim::symbol(kLengthSymbol);
-  const auto rows = [&](const HeadOperand& operand, int64_t head_dim) {
+  const auto rows = [&](const HeadOperand& operand, const Dim& tokens, int64_t head_dim) {
     return view_as(graph, ops, operand.source, {1, tokens, operand.heads * head_dim});
   };
   Node node;
   node.name = name;
-  std::vector<ValueId> inputs = {rows(p.q, p.head_dim), rows(p.k, p.head_dim),
-                                 rows(p.v, p.value_dim)};
+  std::vector<ValueId> inputs = {rows(p.q, p.queries, p.head_dim), rows(p.k, p.keys, p.head_dim),
+                                 rows(p.v, p.keys, p.value_dim)};
   if (p.bias != kNoValue) inputs.push_back(p.bias);
   Attributes attributes = {{"num_heads", p.heads},
                            {"kv_num_heads", p.k.heads},
@@ -253,7 +257,7 @@ void fuse(Graph& graph, const OpRegistry& ops, const Pattern& p, ValueId joined,
   if (p.band.low) attributes["left_window_size"] = -*p.band.low;
   if (p.band.high) attributes["right_window_size"] = *p.band.high;
   rewrite(node, ops, "hugot", "Attention", 1, std::move(inputs), std::move(attributes));
-  const Dims dims = {1, tokens, p.heads * p.value_dim};
+  const Dims dims = {1, p.queries, p.heads * p.value_dim};
   node.outputs = {graph.add_value(name, Fact::of(DType::kFloat32, dims))};
   const ValueId attended = node.outputs[0];
   graph.add_node(std::move(node));
@@ -263,13 +267,15 @@ void fuse(Graph& graph, const OpRegistry& ops, const Pattern& p, ValueId joined,
 
 bool is_attention(const Node& node) { return node.domain.empty() && node.op_type == "Attention"; }
 
-// True for a softmax over the keys of [.., S, S].
+// True for a softmax over the keys of [.., heads, S, S]; of images they are as many, but it may be
+// something else.
 bool is_over_keys(const Graph& graph, const Node& node) {
   if (!node.domain.empty() || node.op_type != "Softmax") return false;
   const Fact& fact = graph.fact(node.inputs[0]);
-  const Dim length = Dim::symbol(kLengthSymbol);
-  return fact.rank() >= 2 && fact.shape->back() == length &&
-         (*fact.shape)[fact.shape->size() - 2] == length;
+  if (fact.rank() < 2) return false;
+  const Dim& keys = fact.shape->back();
+  const bool tokens = keys == Dim::symbol(kLengthSymbol) || keys.number().value_or(0) > 1;
+  return tokens && (*fact.shape)[fact.shape->size() - 2] == keys;
 }
 
 }  // namespace
@@ -300,8 +306,8 @@ size_t fuse_attention(Graph& graph, PassContext& context) {
     if (p && p->bias != kNoValue && graph.fact(p->bias).rank() > 4) {
       why.fail("its bias has more than four axes");
     } else if (p) {
-      joined = join_heads(graph, readers, p->heads_first, p->heads, p->value_dim);
-      if (joined == kNoValue) why.fail("its heads are not joined to [1,S,..] again");
+      joined = join_heads(graph, readers, p->heads_first, p->heads, p->value_dim, p->queries);
+      if (joined == kNoValue) why.fail("its heads are not joined again");
     }
     if (joined == kNoValue) {
       missed[label] = why.text();

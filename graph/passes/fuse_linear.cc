@@ -1,4 +1,4 @@
-// hugot.Linear: y = activation(x W + bias) + residual.
+// hugot.Linear: y = activation(x W + bias) + residual; the same for hugot.QuantizedLinear.
 #include <algorithm>
 
 #include "graph/passes/match.h"
@@ -8,7 +8,19 @@ namespace hugot {
 namespace {
 
 bool is_linear(const Node* node) {
-  return node != nullptr && node->domain == "hugot" && node->op_type == "Linear";
+  return node != nullptr && node->domain == "hugot" &&
+         (node->op_type == "Linear" || node->op_type == "QuantizedLinear");
+}
+
+// Which input is the bias; the residual follows.
+size_t bias_slot(const Node& linear) { return linear.op_type == "Linear" ? 2 : 6; }
+
+// The operands of a linear node with another one at `slot`.
+std::vector<ValueId> with_operand(const Node& linear, size_t slot, ValueId operand) {
+  std::vector<ValueId> inputs = linear.inputs;
+  inputs.resize(std::max(inputs.size(), slot + 1), kNoValue);
+  inputs[slot] = operand;
+  return inputs;
 }
 
 const Tensor* weight_matrix(const Graph& graph, ValueId id) {
@@ -88,31 +100,39 @@ class Absorb {
   bool into_bias(Node& add, ValueId operand) {
     const Node* linear = sole_linear(operand);
     const ValueId bias = other_operand(add, operand);
-    if (linear == nullptr || linear->inputs.size() > 2 || linear->has("activation")) return false;
+    if (linear == nullptr || linear->input(bias_slot(*linear)) != kNoValue ||
+        linear->input(bias_slot(*linear) + 1) != kNoValue || linear->has("activation")) {
+      return false;
+    }
     const auto width = graph_.fact(operand).shape->back().number();
     if (!width || float_vector(graph_, bias, *width) == nullptr) return false;
-    become(add, *linear, {linear->inputs[0], linear->inputs[1], bias}, linear->attributes);
+    become(add, *linear, with_operand(*linear, bias_slot(*linear), bias), linear->attributes);
     return true;
   }
 
   bool into_residual(Node& add, ValueId operand) {
     const Node* linear = sole_linear(operand);
     const ValueId residual = other_operand(add, operand);
-    if (linear == nullptr || linear->input(3) != kNoValue || residual == operand) return false;
+    if (linear == nullptr || linear->input(bias_slot(*linear) + 1) != kNoValue ||
+        residual == operand) {
+      return false;
+    }
     const Fact& out = graph_.fact(operand);
     const Fact& other = graph_.fact(residual);
     if (other.constant || other.dtype != out.dtype || !other.shape || *other.shape != *out.shape) {
       return false;
     }
-    become(add, *linear, {linear->inputs[0], linear->inputs[1], linear->input(2), residual},
+    become(add, *linear, with_operand(*linear, bias_slot(*linear) + 1, residual),
            linear->attributes);
     return true;
   }
 
   bool into_activation(Node& node, const char* activation) {
     const Node* linear = sole_linear(node.inputs[0]);
-    if (linear == nullptr || linear->has("activation") || linear->input(3) != kNoValue)
+    if (linear == nullptr || linear->has("activation") ||
+        linear->input(bias_slot(*linear) + 1) != kNoValue) {
       return false;
+    }
     Attributes attributes = linear->attributes;
     attributes["activation"] = std::string(activation);
     become(node, *linear, linear->inputs, std::move(attributes));
@@ -121,7 +141,8 @@ class Absorb {
 
   void become(Node& node, const Node& linear, std::vector<ValueId> inputs, Attributes attributes) {
     node.name = linear.name;
-    rewrite(node, context_.ops, "hugot", "Linear", 1, std::move(inputs), std::move(attributes));
+    rewrite(node, context_.ops, "hugot", linear.op_type, 1, std::move(inputs),
+            std::move(attributes));
   }
 
   Graph& graph_;

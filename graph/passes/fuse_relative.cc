@@ -107,7 +107,7 @@ bool belongs(const Graph& graph, Term& term, ValueId operand, int64_t heads, int
   Dims index = inner_dims(graph.fact(term.index));
   if (index.size() == 3 && index.front().is(heads)) index.erase(index.begin());
   if (graph.fact(term.index).dtype != DType::kInt64 || index != Dims{length, length}) return false;
-  const auto traced = trace_heads(graph, term.heads_first, heads, head_dim, false);
+  const auto traced = trace_heads(graph, term.heads_first, heads, head_dim, length, false);
   if (!traced || traced->heads != heads ||
       without_views(graph, traced->source) != without_views(graph, operand)) {
     return false;

@@ -102,22 +102,24 @@ bool apply(const Graph& graph, const Node& node, Atoms& atoms) {
 // Features per token of a value with tokens_lead().
 int64_t features_of(const Fact& fact) {
   int64_t features = 1;
-  for (const Dim& dim : *fact.shape) features *= dim.number().value_or(1);
+  auto it = fact.shape->begin();
+  while (it->is(1)) ++it;
+  while (++it != fact.shape->end()) features *= *it->number();
   return features;
 }
 
 }  // namespace
 
-bool tokens_lead(const Fact& fact) {
+bool tokens_lead(const Fact& fact, const Dim& tokens) {
   if (!fact.shape || fact.dtype != DType::kFloat32) return false;
   auto it = fact.shape->begin();
   while (it != fact.shape->end() && it->is(1)) ++it;
-  if (it == fact.shape->end() || !(*it == Dim::symbol(kLengthSymbol))) return false;
+  if (it == fact.shape->end() || !(*it == tokens)) return false;
   return std::all_of(it + 1, fact.shape->end(), [](const Dim& dim) { return dim.is_number(); });
 }
 
 std::optional<HeadOperand> trace_heads(const Graph& graph, ValueId operand, int64_t heads,
-                                       int64_t head_dim, bool transposed) {
+                                       int64_t head_dim, const Dim& tokens, bool transposed) {
   struct Step {
     ValueId value;     // before `node`
     const Node* node;  // null at the operand itself
@@ -131,21 +133,21 @@ std::optional<HeadOperand> trace_heads(const Graph& graph, ValueId operand, int6
     const auto [value, scale] = peel_scale(graph, node->inputs[0]);
     steps.push_back({value, node, steps.back().scale * scale});
   }
-  const Atom tokens{Axis::kTokens, Dim::symbol(kLengthSymbol)}, features{Axis::kHeadDim, head_dim};
+  const Atom rows{Axis::kTokens, tokens}, features{Axis::kHeadDim, head_dim};
   // From the farthest value on, so that as much as possible is swallowed.
   for (size_t i = steps.size(); i-- > 0;) {
     const Fact& fact = graph.fact(steps[i].value);
-    if (!tokens_lead(fact)) continue;
+    if (!tokens_lead(fact, tokens)) continue;
     const int64_t width = features_of(fact);
     if (width == 0 || width % head_dim != 0 || heads % (width / head_dim) != 0) continue;
     const int64_t own_heads = width / head_dim;
     const Atom groups{Axis::kHeads, own_heads}, repeated{Axis::kRepeats, heads / own_heads};
-    Atoms atoms = {tokens, groups, features};
+    Atoms atoms = {rows, groups, features};
     drop_ones(atoms);
     bool fits = true;
     for (size_t k = i; fits && k > 0; --k) fits = apply(graph, *steps[k].node, atoms);
-    const Atoms wanted = transposed ? Atoms{groups, repeated, features, tokens}
-                                    : Atoms{groups, repeated, tokens, features};
+    const Atoms wanted = transposed ? Atoms{groups, repeated, features, rows}
+                                    : Atoms{groups, repeated, rows, features};
     if (fits && same_order(atoms, wanted)) {
       return HeadOperand{steps[i].value, own_heads, steps[i].scale};
     }
@@ -154,13 +156,12 @@ std::optional<HeadOperand> trace_heads(const Graph& graph, ValueId operand, int6
 }
 
 ValueId join_heads(const Graph& graph, const std::vector<std::vector<NodeId>>& readers, ValueId id,
-                   int64_t heads, int64_t head_dim) {
-  const Atom tokens{Axis::kTokens, Dim::symbol(kLengthSymbol)};
-  Atoms atoms = {{Axis::kHeads, heads}, tokens, {Axis::kHeadDim, head_dim}};
+                   int64_t heads, int64_t head_dim, const Dim& tokens) {
+  Atoms atoms = {{Axis::kHeads, heads}, {Axis::kTokens, tokens}, {Axis::kHeadDim, head_dim}};
   const Atoms wanted = {atoms[1], atoms[0], atoms[2]};
   drop_ones(atoms);
   for (;;) {
-    if (tokens_lead(graph.fact(id)) && same_order(atoms, wanted)) return id;
+    if (tokens_lead(graph.fact(id), tokens) && same_order(atoms, wanted)) return id;
     const auto& next = readers[static_cast<size_t>(id)];
     if (next.size() != 1) return kNoValue;
     const Node& node = graph.node(next[0]);

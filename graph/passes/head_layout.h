@@ -13,8 +13,9 @@
 
 namespace hugot {
 
-// True for float32 [1, .., 1, S, n, m, ..] with numbers behind the length of the text.
-bool tokens_lead(const Fact& fact);
+// True for float32 [1, .., 1, tokens, n, m, ..] with numbers behind the tokens. Their count is S
+// where it is the length of a text, a number in a graph of images.
+bool tokens_lead(const Fact& fact, const Dim& tokens);
 
 // An operand of attention, [.., heads, tokens, head_dim] or with the last two axes swapped.
 struct HeadOperand {
@@ -26,12 +27,12 @@ struct HeadOperand {
 // Walks from an operand with `heads` heads of `head_dim` features back to the value it was made
 // from. Where the source has fewer heads, each has to serve heads / source heads neighbours.
 std::optional<HeadOperand> trace_heads(const Graph& graph, ValueId operand, int64_t heads,
-                                       int64_t head_dim, bool transposed);
+                                       int64_t head_dim, const Dim& tokens, bool transposed);
 
 // Follows the only readers of `id`, [.., heads, tokens, head_dim], through views and transposes to
 // the first value with tokens_lead() whose rows are [heads, head_dim]; kNoValue when there is none.
 ValueId join_heads(const Graph& graph, const std::vector<std::vector<NodeId>>& readers, ValueId id,
-                   int64_t heads, int64_t head_dim);
+                   int64_t heads, int64_t head_dim, const Dim& tokens);
 
 }  // namespace hugot
 

@@ -61,7 +61,8 @@ ValueId as_bias(Graph& graph, const OpRegistry& ops, ValueId mask) {
 
 bool is_token_matrix(const Fact& fact) {
   return fact.dtype == DType::kFloat32 && fact.rank() == 3 && (*fact.shape)[0].is(1) &&
-         (*fact.shape)[1] == Dim::symbol(kLengthSymbol) && (*fact.shape)[2].is_number();
+         ((*fact.shape)[1] == Dim::symbol(kLengthSymbol) || (*fact.shape)[1].is_number()) &&
+         (*fact.shape)[2].is_number();
 }
 
 // Rewrites an operator on token matrices whose mask is `band`, or else input 3. False when it is

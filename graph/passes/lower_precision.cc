@@ -7,7 +7,9 @@ size_t lower_precision(Graph& graph, PassContext& context, std::string_view prec
   size_t changes = 0;
   for (const NodeId id : graph.order()) {
     Node& node = graph.node(id);
-    if (node.domain != "hugot" || node.op_type != "Linear") continue;
+    if (node.domain != "hugot" || (node.op_type != "Linear" && node.op_type != "LinearGroup")) {
+      continue;
+    }
     const Tensor* weight = graph.constant(node.inputs[1]);
     if (weight == nullptr || weight->dtype() != DType::kFloat32) continue;
     node.attributes["precision"] = std::string(precision);

@@ -126,8 +126,13 @@ ValueId view_as(Graph& graph, const OpRegistry& ops, ValueId id, const Dims& dim
   if (*graph.fact(id).shape == dims) return id;
   Node node;
   node.name = graph.value(id).name;
-  rewrite(node, ops, "hugot", "View", 1, {id}, {});
-  const ValueId view = graph.add_value(node.name, Fact::of(graph.fact(id).dtype, dims));
+  const Fact fact = Fact::of(graph.fact(id).dtype, dims);
+  Attributes attributes;
+  if (const auto shape = fact.fixed_shape()) {
+    attributes["shape"] = std::vector<int64_t>(shape->begin(), shape->end());
+  }
+  rewrite(node, ops, "hugot", "View", 1, {id}, std::move(attributes));
+  const ValueId view = graph.add_value(node.name, fact);
   node.outputs = {view};
   infer_node(graph, graph.add_node(std::move(node)));
   return view;

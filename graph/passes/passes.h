@@ -86,11 +86,22 @@ size_t hoist_views(Graph& graph, PassContext& context);
 // hugot.RelativeAttention from hugot.Attention and the terms of its bias that are picked from
 // products of queries or keys with a table of relative positions.
 size_t fuse_relative_attention(Graph& graph, PassContext& context);
-// hugot.Linear from MatMul or Gemm by a constant, with bias, activation and residual.
+// hugot.QuantizedLinear from products with quantized weights: dynamically quantized, QDQ, and
+// those of com.microsoft.
+size_t fuse_quantized(Graph& graph, PassContext& context);
+// hugot.Linear from MatMul or Gemm by a constant. Bias, activation and residual become part of it,
+// and of hugot.QuantizedLinear.
 size_t fuse_linear(Graph& graph, PassContext& context);
+// The same from a convolution whose windows tile the image and whose result is read with channels
+// last: the patch embedding of vision transformers.
+size_t fuse_patches(Graph& graph, PassContext& context);
 
-// Every hugot.Linear by a constant gets attribute `precision` ("bf16", "int8"). Not among the
-// passes of a mode, because it changes results; for after them.
+// hugot.LinearGroup from several hugot.Linear that do no more than multiply the same value by
+// constants and add a bias: queries, keys and values.
+size_t merge_linear(Graph& graph, PassContext& context);
+
+// Every hugot.Linear and hugot.LinearGroup by constants gets attribute `precision` ("bf16",
+// "int8"). Not among the passes of a mode, because it changes results; for after them.
 size_t lower_precision(Graph& graph, PassContext& context, std::string_view precision);
 
 // Outputs with a row per token give PassContext::wanted_row only, when there is one.
@@ -102,10 +113,13 @@ size_t prune_rows(Graph& graph, PassContext& context);
 // become inputs that the executor fills from their facts; what computed them is swept.
 size_t detach_known(Graph& graph, PassContext& context);
 
+// Only `outputs` (indices into graph.outputs) and what they need stay, inputs included.
+void keep_outputs(Graph& graph, std::span<const int> outputs);
+
 // Turns a loaded graph into the function of one text: inputs get batch 1, length S and what
 // `inputs` says about their contents; everything inferred before is forgotten. Only `outputs`
 // (indices into graph.outputs) stay. Throws kUnsupported when an input is unknown or has no free
-// batch and length.
+// batch and length; a given tensor needs the free batch, or 1, and sizes that fit.
 void specialize(Graph& graph, std::span<const RaggedInput> inputs, std::span<const int> outputs);
 
 // specialize() and all passes until nothing changes.

@@ -7,7 +7,8 @@
 namespace hugot {
 namespace {
 
-// x [1, S, heads, head_dim] when `id` is its transpose [1, heads, S, head_dim]; kNoValue otherwise.
+// x [1, tokens, heads, head_dim] when `id` is its transpose [1, heads, tokens, head_dim]; kNoValue
+// otherwise.
 ValueId before_split(const Graph& graph, ValueId id) {
   const Node* transpose = produced_by(graph, id, "Transpose");
   if (transpose == nullptr ||
@@ -16,8 +17,8 @@ ValueId before_split(const Graph& graph, ValueId id) {
   }
   const Fact& x = graph.fact(transpose->inputs[0]);
   const bool fits = x.rank() == 4 && (*x.shape)[0].is(1) &&
-                    (*x.shape)[1] == Dim::symbol(kLengthSymbol) && (*x.shape)[2].is_number() &&
-                    (*x.shape)[3].is_number();
+                    ((*x.shape)[1] == Dim::symbol(kLengthSymbol) || (*x.shape)[1].is_number()) &&
+                    (*x.shape)[2].is_number() && (*x.shape)[3].is_number();
   return fits ? transpose->inputs[0] : kNoValue;
 }
 

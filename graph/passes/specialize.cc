@@ -22,19 +22,37 @@ Tensor scalar_of(DType dtype, int64_t value) {
   }
 }
 
+// A tensor of one text: batch 1 in front of `shape`, which fills in what the graph leaves
+// open.
+Dims instance_dims(const Fact& declared, const Shape& shape) {
+  Dims dims = {1};
+  for (const int64_t dim : shape) dims.emplace_back(dim);
+  if (!declared.shape) return dims;
+  bool fits = declared.shape->size() == dims.size();
+  for (size_t i = 0; fits && i < dims.size(); ++i) {
+    const Dim& own = (*declared.shape)[i];
+    fits = !own.is_number() || own == dims[i];
+  }
+  require(fits, ErrorCode::kUnsupported, "its shape ", to_string(*declared.shape),
+          " does not take ", to_string(dims));
+  return dims;
+}
+
 void specialize_input(Value& input, std::span<const RaggedInput> inputs) {
   const auto spec = std::find_if(inputs.begin(), inputs.end(), [&](const RaggedInput& candidate) {
     return candidate.name == input.name;
   });
   require(spec != inputs.end(), ErrorCode::kUnsupported, "nothing is known about it");
   const Fact& declared = input.fact;
-  if (declared.shape) {
+  const bool fixed = spec->kind == RaggedInput::Kind::kTensor || spec->shape.rank() > 0;
+  if (declared.shape && !fixed) {
     const Dims& dims = *declared.shape;
     require(dims.size() == 2 && (!dims[0].is_number() || dims[0].is(1)) && !dims[1].is_number(),
             ErrorCode::kUnsupported, "its shape ", to_string(dims),
             " has no free batch and sequence axes");
   }
-  Fact fact = Fact::of(declared.dtype, {1, Dim::symbol(kLengthSymbol)});
+  Fact fact = Fact::of(declared.dtype, fixed ? instance_dims(declared, spec->shape)
+                                             : Dims{1, Dim::symbol(kLengthSymbol)});
   if (spec->kind == RaggedInput::Kind::kUniform) fact.uniform = scalar_of(fact.dtype, spec->value);
   input.fact = std::move(fact);
 }
@@ -77,14 +95,17 @@ size_t detach_known(Graph& graph, PassContext&) {
   return changes;
 }
 
-void specialize(Graph& graph, std::span<const RaggedInput> inputs, std::span<const int> outputs) {
+void keep_outputs(Graph& graph, std::span<const int> outputs) {
   std::vector<ValueId> kept;
   for (const int i : outputs) kept.push_back(graph.outputs.at(static_cast<size_t>(i)));
   graph.outputs = std::move(kept);
-  graph.declared_outputs.clear();  // of the shapes with a batch
+  graph.declared_outputs.clear();
   graph.remove_dead();
-
   drop_unread_inputs(graph);
+}
+
+void specialize(Graph& graph, std::span<const RaggedInput> inputs, std::span<const int> outputs) {
+  keep_outputs(graph, outputs);  // what is declared has a batch
   for (ValueId id = 0; id < static_cast<ValueId>(graph.value_count()); ++id) {
     Value& value = graph.value(id);
     if (value.producer != kNoNode) value.fact = {};
@@ -119,6 +140,8 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
                                 {"hoist_views", hoist_views},
                                 {"fuse_attention", fuse_attention},
                                 {"fuse_relative_attention", fuse_relative_attention},
+                                {"fuse_patches", fuse_patches},
+                                {"fuse_quantized", fuse_quantized},
                                 {"fuse_linear", fuse_linear}};
   const auto apply = [&](const Named& named) {
     return apply_pass(graph, context, named.name, named.pass);
@@ -132,12 +155,15 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
       if (changes == 0) return;
     }
   };
+  // Before weights are dequantized by folding.
+  apply({"fuse_quantized", fuse_quantized});
   settle();
   if (apply({"widen_half", widen_half}) > 0) settle();
   for (const Named& named : kFusions) apply(named);
   settle();
   apply({"keep_row", keep_row});
   if (apply({"prune_rows", prune_rows}) > 0) settle();
+  apply({"merge_linear", merge_linear});
   apply({"detach_known", detach_known});
 }
 

@@ -26,8 +26,16 @@ void infer_fused(InferContext& ctx) {
   out.shape = Dims{(*q)[0], (*q)[1], Dim::divide((*v)[2], kv_heads) * heads};
 }
 
+// Sequences as long for every item, which is all the batch axis of the kernel needs.
+bool fixed_length(const BatchQuery& query) {
+  if (!query.row(0) || !query.row(1) || !query.row(2)) return false;
+  const bool biased = query.node().inputs.size() > 3 && query.has_input(3);
+  return !biased || !query.ragged(3) || (query.row(3) && query.input_fact(3).rank() == 4);
+}
+
 Batching batch_fused(const BatchQuery& query) {
   const bool one_query = query.node().has("query_row");
+  if (!one_query && fixed_length(query)) return Batching::kRows;
   for (int i = 0; i < 3; ++i) {
     if (i == 0 && one_query ? !query.row(0) : !query.ragged(i) || query.token_axis(i) != 1) {
       return Batching::kLoop;
@@ -43,7 +51,7 @@ Batching batch_relative(const BatchQuery& query) {
   for (const int table : {4, 6}) {
     if (table < inputs && query.has_input(table) && query.ragged(table)) return Batching::kLoop;
   }
-  return batch_fused(query);
+  return fixed_length(query) ? Batching::kLoop : batch_fused(query);
 }
 
 // Q, K or V of ONNX Attention as [batch, heads, length, size].

@@ -15,8 +15,8 @@ void fused(KernelContext& ctx) {
   const auto segments = ctx.segments();
   const bool one_query = ctx.node().has("query_row");
   require(segments.empty() || one_query || (q[0] == 1 && segments.back() == q[1]),
-          ErrorCode::kInvalidArgument, "Q ", q.to_string(),
-          " does not hold the tokens of the segments");
+          ErrorCode::kInvalidArgument, "Q is ", describe(ctx.input(0)),
+          ", which does not hold the tokens of the segments");
   const int64_t sequences = segments.empty() ? q[0] : static_cast<int64_t>(segments.size()) - 1;
   float* out = ctx.output(0, DType::kFloat32, {q[0], q[1], common.out_stride}).data<float>();
 

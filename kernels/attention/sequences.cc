@@ -77,12 +77,14 @@ cpu::AttentionArgs common_args(const KernelContext& ctx) {
   cpu::AttentionArgs args;
   args.heads = node.at<int64_t>("num_heads");
   args.kv_heads = node.get<int64_t>("kv_num_heads", args.heads);
-  require(args.heads > 0 && args.kv_heads > 0 && args.heads % args.kv_heads == 0 &&
-              q[2] % args.heads == 0 && k[2] % args.kv_heads == 0 && v[2] % args.kv_heads == 0 &&
-              q[2] / args.heads == k[2] / args.kv_heads && k[0] == v[0] &&
-              (q[0] == k[0] || (node.has("query_row") && !ctx.segments().empty())),
-          ErrorCode::kInvalidArgument, "Q ", q.to_string(), ", K ", k.to_string(), " and V ",
-          v.to_string(), " do not fit ", args.heads, " heads and ", args.kv_heads, " kv heads");
+  const bool fits = args.heads > 0 && args.kv_heads > 0 && args.heads % args.kv_heads == 0 &&
+                    q[2] % args.heads == 0 && k[2] % args.kv_heads == 0 &&
+                    v[2] % args.kv_heads == 0 && q[2] / args.heads == k[2] / args.kv_heads &&
+                    k[0] == v[0] &&
+                    (q[0] == k[0] || (node.has("query_row") && !ctx.segments().empty()));
+  require(fits, ErrorCode::kInvalidArgument, "Q ", describe(ctx.input(0)), ", K ",
+          describe(ctx.input(1)), " and V ", describe(ctx.input(2)), " do not fit ", args.heads,
+          " heads and ", args.kv_heads, " kv heads");
   args.head_dim = q[2] / args.heads;
   args.value_dim = v[2] / args.kv_heads;
   args.q_stride = q[2];

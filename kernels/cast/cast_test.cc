@@ -4,7 +4,7 @@
 #include <limits>
 #include <map>
 
-#include "kernels/cast/narrow.h"
+#include "kernels/narrow.h"
 #include "tests/harness.h"
 
 namespace hugot::test {

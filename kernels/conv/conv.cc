@@ -84,10 +84,22 @@ void check_rank(int64_t rank) {
 }
 
 void infer_conv(InferContext& ctx) {
-  const Fact &x = ctx.input(0), &w = ctx.input(1);
-  Fact& y = ctx.output(0);
   require_same_dtype(ctx, 0, 1);
-  y.dtype = x.dtype;
+  ctx.output(0).dtype = ctx.input(0).dtype;
+  infer_result_shape(ctx, 0, 1);
+}
+
+void infer_gradient(InferContext& ctx) {
+  require_same_dtype(ctx, 0, 1);
+  ctx.output(0).dtype = ctx.input(0).dtype;
+  ctx.output(0).shape = shape_given_by(ctx, 2);
+}
+
+}  // namespace
+
+void infer_result_shape(InferContext& ctx, int input, int weight) {
+  const Fact &x = ctx.input(input), &w = ctx.input(weight);
+  Fact& y = ctx.output(0);
   if (!x.shape) return;
   check_rank(x.rank());
   const int count = x.rank() - 2;
@@ -109,22 +121,13 @@ void infer_conv(InferContext& ctx) {
   }
 }
 
-// Every image has its own result.
-Batching batch_conv(const BatchQuery& query) {
+Batching batch_images(const BatchQuery& query) {
   const int rank = query.input_fact(0).rank();
   if (rank < 3) return Batching::kLoop;
   std::vector<int64_t> axes(static_cast<size_t>(rank - 1));
   std::iota(axes.begin(), axes.end(), 1);
   return batch_over_axes(query, axes);
 }
-
-void infer_gradient(InferContext& ctx) {
-  require_same_dtype(ctx, 0, 1);
-  ctx.output(0).dtype = ctx.input(0).dtype;
-  ctx.output(0).shape = shape_given_by(ctx, 2);
-}
-
-}  // namespace
 
 int64_t Geometry::in_size() const {
   int64_t size = 1;
@@ -191,8 +194,9 @@ Geometry geometry(const Node& node, const Shape& x, const Shape& w) {
 namespace ops {
 
 OpDef onnx_Conv(int) {
-  return with_gradient(define({2, 3}, conv::infer_conv, conv::conv, conv::batch_conv),
-                       conv::rule::Conv);
+  OpDef op = define({2, 3}, conv::infer_conv, conv::conv, conv::batch_images);
+  op.prepare = conv::prepare_conv;
+  return with_gradient(std::move(op), conv::rule::Conv);
 }
 
 OpDef hugot_ConvInputGradient(int) {

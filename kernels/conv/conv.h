@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <span>
 
 #include "graph/op.h"
 
@@ -48,8 +50,17 @@ Window window_of(const Node& node, int axis, int count);
 // Throws kInvalidArgument for shapes and attributes that do not fit each other.
 Geometry geometry(const Node& node, const Shape& x, const Shape& w);
 
+// Sets the shape of output 0 from those of x and w, inputs `input` and `weight`, as far as it is
+// known. Throws kInvalidArgument for what cannot be convolved.
+void infer_result_shape(InferContext& ctx, int input, int weight);
+// Every image has its own result.
+Batching batch_images(const BatchQuery& query);
+
 // y from x, w and an optional bias: Conv.
 void conv(KernelContext& ctx);
+std::shared_ptr<const Prepared> prepare_conv(const Node& node,
+                                             std::span<const Tensor* const> constants,
+                                             BlockStore& store);
 // The gradient of x from that of y, from w and the shape of x; linear in the first two.
 void input_gradient(KernelContext& ctx);
 // The gradient of w from x, the gradient of y and the shape of w; linear in the first two.

@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "kernels/conv/columns.h"
 #include "kernels/conv/compute.h"
-#include "kernels/conv/depthwise.h"
+#include "kernels/conv/direct.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dispatch.h"
@@ -15,9 +15,8 @@ namespace {
 // Products of the filters with a few columns at a time, which are made right before they are
 // used: they fit the cache, and the whole matrix would be as many times as large as the image as
 // the kernel has elements.
-void convolve(KernelContext& ctx, const Geometry& g, const float* x, const float* w,
-              const float* bias, float* y) {
-  if (is_depthwise(g)) return convolve_depthwise(ctx, g, x, w, bias, y);
+void convolve_columns(KernelContext& ctx, const Geometry& g, const float* x, const float* w,
+                      const float* bias, float* y) {
   const Columns columns(g);
   const int64_t rows = columns.rows(), outputs = columns.outputs();
   const int64_t width = cpu::gemm_panel_width();
@@ -48,6 +47,41 @@ void convolve(KernelContext& ctx, const Geometry& g, const float* x, const float
             });
 }
 
+// Filters in the order of the kernel.
+class PackedFilters final : public Prepared {
+ public:
+  PackedFilters(const Tensor& w, int64_t groups, BlockStore& store)
+      : bytes_(w.bytes()), data_(store.array<float>(static_cast<size_t>(w.size()), [&](float* to) {
+          const int64_t filters = w.shape()[0];
+          pack_filters(w.data<float>(), groups, filters / groups, w.size() / filters, to);
+        })) {}
+  size_t bytes() const override { return bytes_; }
+  bool replaces_input(int i) const override { return i == 1; }
+  const float* data() const { return data_.get(); }
+
+ private:
+  size_t bytes_;
+  std::shared_ptr<const float> data_;
+};
+
+void convolve(KernelContext& ctx, const Geometry& g, const float* x, const float* w,
+              const float* bias, float* y) {
+  const auto* prepared = static_cast<const PackedFilters*>(ctx.prepared());
+  const int64_t steps = g.channels * g.kernel_size();
+  const Direct direct(g);
+  std::vector<float> own;
+  if (prepared == nullptr && !direct.fits()) return convolve_columns(ctx, g, x, w, bias, y);
+  if (prepared == nullptr || !direct.fits()) {
+    own.resize(static_cast<size_t>(g.groups * g.filters * steps));
+  }
+  if (!direct.fits()) {
+    unpack_filters(prepared->data(), g.groups, g.filters, steps, own.data());
+    return convolve_columns(ctx, g, x, own.data(), bias, y);
+  }
+  if (prepared == nullptr) pack_filters(w, g.groups, g.filters, steps, own.data());
+  direct.convolve(ctx, x, prepared != nullptr ? prepared->data() : own.data(), bias, y);
+}
+
 // For exactness rather than speed.
 void convolve(KernelContext& ctx, const Geometry& g, const double* x, const double* w,
               const double* bias, double* y) {
@@ -75,6 +109,19 @@ void convolve(KernelContext& ctx, const Geometry& g, const double* x, const doub
 }
 
 }  // namespace
+
+std::shared_ptr<const Prepared> prepare_conv(const Node& node,
+                                             std::span<const Tensor* const> constants,
+                                             BlockStore& store) {
+  const Tensor* w = constants[1];
+  const int64_t groups = node.get<int64_t>("group", 1);
+  constexpr int kMaxRank = 4;  // of what Direct takes, but for windows of one element
+  if (w == nullptr || w->dtype() != DType::kFloat32 || w->rank() < 3 || w->rank() > kMaxRank ||
+      w->size() == 0 || groups < 1 || w->shape()[0] % groups != 0) {
+    return nullptr;
+  }
+  return std::make_shared<PackedFilters>(*w, groups, store);
+}
 
 void conv(KernelContext& ctx) {
   const Tensor &x = ctx.input(0), &w = ctx.input(1);

@@ -97,11 +97,14 @@ TEST_CASE("GEMM on narrow weights stays inside its arrays") {
         for_each_isa([&](const VectorKernels&) {
           const Epilogue epilogue = {
               .bias = bias.data(), .residual = residual.data(), .residual_stride = n};
-          gemm_bf16(m, a.data(), k, Bf16Matrix(b.data(), k, n, n, false), c.data(), n, epilogue);
+          const Bf16Matrix bf16(b.data(), k, n, n, false);
+          const GemmProduct product = {&bf16, c.data(), n, epilogue};
+          gemm_bf16(m, a.data(), k, std::span(&product, 1));
           CHECK(c.data()[m * n - 1] == static_cast<float>(k) / 4 + 1);
           const Int8Matrix int8(b.data(), k, n, n, false);
           const GuardedArray workspace(int8.workspace(m) / int64_t{sizeof(float)});
-          gemm_int8(m, a.data(), k, int8, c.data(), n, epilogue,
+          const GemmProduct narrow = {&int8, c.data(), n, epilogue};
+          gemm_int8(m, a.data(), k, std::span(&narrow, 1),
                     reinterpret_cast<std::byte*>(workspace.data()));
           CHECK(c.data()[m * n - 1] == doctest::Approx(static_cast<float>(k) / 4 + 1));
         });

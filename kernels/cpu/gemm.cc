@@ -7,6 +7,7 @@
 #include "base/allocate.h"
 #include "base/error.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/pieces.h"
 
 namespace hugot::cpu {
 namespace {
@@ -60,62 +61,28 @@ class SimdMatrix final : public PackedMatrix {
   std::shared_ptr<const float> data_;
 };
 
-// How a product is cut into pieces of about equal work for the threads: bands of rows times groups
-// of panels. Panels are cut first, because a panel is read from memory by whoever needs it.
-struct Grid {
-  int64_t rows, panels;  // of one piece
-  int64_t bands, groups;
-};
-
-constexpr double kSmallestPiece = 64 * 1024;  // multiply-adds worth handing to another thread
-constexpr int64_t kPiecesPerThread = 3;
-
-Grid make_grid(int64_t m, int64_t k, int64_t panels, int64_t panel_width, int threads) {
-  const double work =
-      static_cast<double>(m) * static_cast<double>(k) * static_cast<double>(panels * panel_width);
-  int64_t pieces = static_cast<int64_t>(
-      std::min(work / kSmallestPiece, static_cast<double>(threads * kPiecesPerThread)));
-  if (threads <= 1 || pieces < 2) return {m, panels, 1, 1};
-  // Rows are cut where the bands stay large enough to amortize the reading of a panel.
-  constexpr int64_t kBandRows = 96;
-  const int64_t bands = std::clamp<int64_t>(m / kBandRows, 1, threads);
-  const int64_t groups = std::clamp<int64_t>(ceil_div(pieces, bands), 1, panels);
-  Grid grid;
-  grid.rows = ceil_div(m, bands);
-  // Whole pairs of panels, which some kernels take together.
-  grid.panels = ceil_div(ceil_div(panels, groups), 2) * 2;
-  grid.bands = ceil_div(m, grid.rows);
-  grid.groups = ceil_div(panels, grid.panels);
-  return grid;
-}
-
-// `args` moved down to the rows [row, row + rows).
-GemmArgs row_band(GemmArgs args, int64_t row, int64_t rows) {
-  args.m = rows;
-  args.a += row * args.lda;
-  args.c += row * args.ldc;
+// `args` cut down to a piece.
+GemmArgs part_of(GemmArgs args, const GemmPiece& piece) {
+  args.m = piece.rows;
+  args.a += piece.row * args.lda;
+  args.c += piece.row * args.ldc;
   if (args.epilogue.residual != nullptr) {
-    args.epilogue.residual += row * args.epilogue.residual_stride;
+    args.epilogue.residual += piece.row * args.epilogue.residual_stride;
   }
+  args.panel_begin = piece.panel_begin;
+  args.panel_end = piece.panel_end;
   return args;
 }
 
-// Calls body(args of the piece, index of the piece) for every piece, on the pool.
-template <class Body>
-void for_pieces(const GemmArgs& args, const Grid& grid, ThreadPool* pool, const Body& body) {
-  const auto piece = [&](int64_t index) {
-    const int64_t row = index / grid.groups * grid.rows;
-    const int64_t panel = index % grid.groups * grid.panels;
-    GemmArgs part = row_band(args, row, std::min(grid.rows, args.m - row));
-    part.panel_begin = panel;
-    part.panel_end = std::min(panel + grid.panels, args.panel_end);
-    body(part, index);
-  };
-  const int64_t count = grid.bands * grid.groups;
-  if (count == 1) return piece(0);
-  parallel_for(pool, count, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) piece(i);
-  });
+double multiply_adds(int64_t m, int64_t n, int64_t k) {
+  return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+}
+
+const SimdMatrix& simd_matrix(const PackedMatrix* b) {
+  const auto* matrix = dynamic_cast<const SimdMatrix*>(b);
+  require(matrix != nullptr, ErrorCode::kInvalidArgument,
+          "gemm: the matrix was packed by another provider");
+  return *matrix;
 }
 
 class SimdGemm final : public GemmProvider {
@@ -130,28 +97,8 @@ class SimdGemm final : public GemmProvider {
 
   void run(int64_t m, const float* a, int64_t lda, const PackedMatrix& b, float* c, int64_t ldc,
            const Epilogue& epilogue, ThreadPool* pool) const override {
-    const auto* matrix = dynamic_cast<const SimdMatrix*>(&b);
-    require(matrix != nullptr, ErrorCode::kInvalidArgument,
-            "gemm: the matrix was packed by another provider");
-    if (m <= 0 || matrix->n() == 0) return;
-    const int64_t width = matrix->kernels().gemm_panel_width;
-    const GemmArgs args = {.m = m,
-                           .n = matrix->n(),
-                           .k = matrix->k(),
-                           .a = a,
-                           .lda = lda,
-                           .b = matrix->data(),
-                           .b_row_stride = width,
-                           .b_panel_stride = matrix->k() * width,
-                           .c = c,
-                           .ldc = ldc,
-                           .epilogue = epilogue,
-                           .panel_begin = 0,
-                           .panel_end = matrix->panels()};
-    const Grid grid =
-        make_grid(m, matrix->k(), matrix->panels(), width, pool == nullptr ? 1 : pool->size());
-    for_pieces(args, grid, pool,
-               [&](const GemmArgs& part, int64_t) { matrix->kernels().gemm(&part); });
+    const GemmProduct product = {&b, c, ldc, epilogue};
+    simd_gemm_group(m, a, lda, std::span(&product, 1), pool);
   }
 };
 
@@ -189,11 +136,64 @@ const GemmProvider& simd_gemm() {
   return provider;
 }
 
+namespace {
+
+// What thread `share` of the pool will read first of a group's matrices.
+const float* first_panel(int64_t m, std::span<const std::shared_ptr<const PackedMatrix>> group,
+                         ThreadPool* pool, int share) {
+  const auto matrix = [&](size_t i) -> const SimdMatrix& { return simd_matrix(group[i].get()); };
+  int64_t panels = 0, n = 0;
+  for (size_t i = 0; i < group.size(); ++i) {
+    panels += matrix(i).panels();
+    n += matrix(i).n();
+  }
+  int64_t panel = first_panel_of_share(m, panels, multiply_adds(m, n, matrix(0).k()), pool, share);
+  size_t i = 0;
+  while (i + 1 < group.size() && panel >= matrix(i).panels()) panel -= matrix(i++).panels();
+  return matrix(i).data() + panel * matrix(i).k() * matrix(i).kernels().gemm_panel_width;
+}
+
+}  // namespace
+
+void simd_gemm_group(int64_t m, const float* a, int64_t lda, std::span<const GemmProduct> products,
+                     ThreadPool* pool, std::span<const std::shared_ptr<const PackedMatrix>> next) {
+  int64_t n = 0;
+  for (const GemmProduct& product : products) n += simd_matrix(product.b).n();
+  if (m <= 0 || n == 0) return;
+  const auto matrix = [&](size_t i) -> const SimdMatrix& {
+    return static_cast<const SimdMatrix&>(*products[i].b);
+  };
+  for_gemm_pieces(
+      m, products.size(), [&](size_t i) { return matrix(i).panels(); },
+      multiply_adds(m, n, matrix(0).k()), pool,
+      [&](size_t i, const GemmPiece& piece) {
+        const SimdMatrix& b = matrix(i);
+        const int64_t width = b.kernels().gemm_panel_width;
+        const GemmArgs args = {.m = m,
+                               .n = b.n(),
+                               .k = b.k(),
+                               .a = a,
+                               .lda = lda,
+                               .b = b.data(),
+                               .b_row_stride = width,
+                               .b_panel_stride = b.k() * width,
+                               .c = products[i].c,
+                               .ldc = products[i].ldc,
+                               .epilogue = products[i].epilogue,
+                               .panel_begin = 0,
+                               .panel_end = b.panels()};
+        GemmArgs part = part_of(args, piece);
+        if (piece.last_of_share >= 0) {
+          if (!next.empty()) part.next = first_panel(m, next, pool, piece.last_of_share);
+        } else if (piece.panel_end == b.panels() && i + 1 < products.size()) {
+          part.next = matrix(i + 1).data();
+        }
+        b.kernels().gemm(&part);
+      });
+}
+
 int64_t gemm_workspace(int64_t k, const ThreadPool* pool) {
-  const int64_t threads = pool == nullptr ? 1 : pool->size();
-  // One panel for each piece; rounding up may add a piece per band, of which there are at most
-  // as many as threads.
-  return k * active_kernels().gemm_panel_width * threads * (kPiecesPerThread + 1);
+  return k * active_kernels().gemm_panel_width * (pool == nullptr ? 1 : pool->size());
 }
 
 void gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
@@ -221,9 +221,9 @@ void gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const fl
     own = allocate_floats(gemm_workspace(k, pool));
     workspace = own.get();
   }
-  const Grid grid = make_grid(m, k, panels, width, pool == nullptr ? 1 : pool->size());
-  for_pieces(args, grid, pool, [&](const GemmArgs& part, int64_t index) {
-    run_unpacked(kernels, part, b, ldb, b_transposed, workspace + index * k * width);
+  for_gemm_pieces(m, panels, multiply_adds(m, n, k), pool, [&](const GemmPiece& piece) {
+    run_unpacked(kernels, part_of(args, piece), b, ldb, b_transposed,
+                 workspace + piece.worker * k * width);
   });
 }
 

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "base/block_store.h"
 #include "base/tensor.h"
@@ -73,6 +74,22 @@ class GemmProvider {
 
 // Our kernels, of the instruction set that is active when pack() is called.
 const GemmProvider& simd_gemm();
+
+// One of several products with the same A.
+struct GemmProduct {
+  const PackedMatrix* b;
+  float* c;  // [m, b->n()]
+  int64_t ldc;
+  Epilogue epilogue;
+};
+
+// Products of A by matrices that simd_gemm() has packed, with equal k, bitwise as one by one: the
+// threads share the columns of all of them. `next` are matrices of simd_gemm() that such a call
+// with as many rows will read next: every thread begins to fetch its part of them when it has read
+// its part of B.
+void simd_gemm_group(int64_t m, const float* a, int64_t lda, std::span<const GemmProduct> products,
+                     ThreadPool* pool,
+                     std::span<const std::shared_ptr<const PackedMatrix>> next = {});
 
 // oneDNN, or null in a build without it.
 const GemmProvider* onednn_gemm();

@@ -27,27 +27,37 @@ int64_t Bf16Matrix::bytes() const {
   return panels_ * k() * kernels_.gemm_panel_width * static_cast<int64_t>(sizeof(uint16_t));
 }
 
-void gemm_bf16(int64_t m, const float* a, int64_t lda, const Bf16Matrix& b, float* c, int64_t ldc,
-               const Epilogue& epilogue, ThreadPool* pool) {
-  if (m <= 0 || b.n() == 0) return;
-  const double work = static_cast<double>(m) * static_cast<double>(b.n() * b.k());
-  for_gemm_pieces(m, b.panels_, work, pool, [&](const GemmPiece& piece) {
-    GemmBf16Args args = {.m = piece.rows,
-                         .n = b.n(),
-                         .k = b.k(),
-                         .a = a + piece.row * lda,
-                         .lda = lda,
-                         .b = b.data_.get(),
-                         .c = c + piece.row * ldc,
-                         .ldc = ldc,
-                         .epilogue = epilogue,
-                         .panel_begin = piece.panel_begin,
-                         .panel_end = piece.panel_end};
-    if (args.epilogue.residual != nullptr) {
-      args.epilogue.residual += piece.row * epilogue.residual_stride;
-    }
-    b.kernels_.gemm_bf16(&args);
-  });
+void gemm_bf16(int64_t m, const float* a, int64_t lda, std::span<const GemmProduct> products,
+               ThreadPool* pool) {
+  const auto matrix = [&](size_t i) -> const Bf16Matrix& {
+    return static_cast<const Bf16Matrix&>(*products[i].b);
+  };
+  double work = 0;
+  for (const GemmProduct& product : products) {
+    work += static_cast<double>(m) * static_cast<double>(product.b->n() * product.b->k());
+  }
+  if (m <= 0) return;
+  for_gemm_pieces(
+      m, products.size(), [&](size_t i) { return matrix(i).panels_; }, work, pool,
+      [&](size_t i, const GemmPiece& piece) {
+        const Bf16Matrix& b = matrix(i);
+        const GemmProduct& product = products[i];
+        GemmBf16Args args = {.m = piece.rows,
+                             .n = b.n(),
+                             .k = b.k(),
+                             .a = a + piece.row * lda,
+                             .lda = lda,
+                             .b = b.data_.get(),
+                             .c = product.c + piece.row * product.ldc,
+                             .ldc = product.ldc,
+                             .epilogue = product.epilogue,
+                             .panel_begin = piece.panel_begin,
+                             .panel_end = piece.panel_end};
+        if (args.epilogue.residual != nullptr) {
+          args.epilogue.residual += piece.row * args.epilogue.residual_stride;
+        }
+        b.kernels_.gemm_bf16(&args);
+      });
 }
 
 }  // namespace hugot::cpu

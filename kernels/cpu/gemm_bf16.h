@@ -18,17 +18,18 @@ class Bf16Matrix final : public PackedMatrix {
   int64_t bytes() const override;
 
  private:
-  friend void gemm_bf16(int64_t m, const float* a, int64_t lda, const Bf16Matrix& b, float* c,
-                        int64_t ldc, const Epilogue& epilogue, ThreadPool* pool);
+  friend void gemm_bf16(int64_t m, const float* a, int64_t lda,
+                        std::span<const GemmProduct> products, ThreadPool* pool);
 
   const VectorKernels& kernels_;
   int64_t panels_;
   std::shared_ptr<const uint16_t> data_;
 };
 
-// C = activation(A . B + bias) + residual, like GemmProvider::run.
-void gemm_bf16(int64_t m, const float* a, int64_t lda, const Bf16Matrix& b, float* c, int64_t ldc,
-               const Epilogue& epilogue, ThreadPool* pool = nullptr);
+// C = activation(A . B + bias) + residual for each product, whose B are Bf16Matrix of equal k; like
+// simd_gemm_group.
+void gemm_bf16(int64_t m, const float* a, int64_t lda, std::span<const GemmProduct> products,
+               ThreadPool* pool = nullptr);
 
 }  // namespace hugot::cpu
 

@@ -13,7 +13,8 @@ using testing::same;
 std::vector<float> multiply(int64_t m, const std::vector<float>& a, const Bf16Matrix& b,
                             const Epilogue& epilogue, ThreadPool* pool = nullptr) {
   std::vector<float> c(static_cast<size_t>(m * b.n()));
-  gemm_bf16(m, a.data(), b.k(), b, c.data(), b.n(), epilogue, pool);
+  const GemmProduct product = {&b, c.data(), b.n(), epilogue};
+  gemm_bf16(m, a.data(), b.k(), std::span(&product, 1), pool);
   return c;
 }
 

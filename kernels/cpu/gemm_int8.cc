@@ -16,13 +16,6 @@ constexpr float kSmallestScale = 1e-30f;  // whose reciprocal is finite
 
 int64_t round_up(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 
-// Groups from one quantized row to the next: room for the widest vectors, and rows that are not a
-// power of two apart, which would all want the same places in the cache.
-int64_t row_stride_of(int64_t k, int64_t group) {
-  constexpr int64_t kVector = 16;
-  return round_up(k, kVector) / group + kVector;
-}
-
 // The nearest integer for |x| < 2^22, faster than the function of the library.
 float round_to_integer(float x) {
   constexpr float kMagic = 12582912;  // 1.5 * 2^23: the sum has no bits for a fraction
@@ -55,6 +48,11 @@ void find_scales(const float* b, int64_t k, int64_t n, int64_t row_step, int64_t
 }
 
 }  // namespace
+
+int64_t int8_row_stride(int64_t k, int64_t group) {
+  constexpr int64_t kVector = 16;
+  return round_up(k, kVector) / group + kVector;
+}
 
 Int8Matrix::Int8Matrix(FloatSource b, int64_t k, int64_t n, int64_t row_stride, bool transposed,
                        BlockStore& store)
@@ -103,44 +101,56 @@ int64_t Int8Matrix::bytes() const {
 }
 
 int64_t Int8Matrix::workspace(int64_t m) const {
-  const int64_t stride = row_stride_of(k(), kernels_.int8_group);
+  const int64_t stride = int8_row_stride(k(), kernels_.int8_group);
   return m * (stride * int64_t{sizeof(uint32_t)} + int64_t{sizeof(float) + sizeof(int32_t)});
 }
 
-void gemm_int8(int64_t m, const float* a, int64_t lda, const Int8Matrix& b, float* c, int64_t ldc,
-               const Epilogue& epilogue, std::byte* workspace, ThreadPool* pool) {
-  if (m <= 0 || b.n() == 0) return;
-  const int64_t stride = row_stride_of(b.k(), b.kernels_.int8_group);
+void gemm_int8(int64_t m, const float* a, int64_t lda, std::span<const GemmProduct> products,
+               std::byte* workspace, ThreadPool* pool) {
+  if (m <= 0 || products.empty()) return;
+  const auto matrix = [&](size_t i) -> const Int8Matrix& {
+    return static_cast<const Int8Matrix&>(*products[i].b);
+  };
+  const int64_t k = matrix(0).k();
+  const VectorKernels& kernels = matrix(0).kernels_;
+  const int64_t stride = int8_row_stride(k, kernels.int8_group);
   auto* quantized = reinterpret_cast<uint32_t*>(workspace);
   auto* scale = reinterpret_cast<float*>(quantized + m * stride);
   auto* zero = reinterpret_cast<int32_t*>(scale + m);
-  constexpr int64_t kRowsAtOnce = 32;
+  constexpr int64_t kRowsAtOnce = 8;
   parallel_for(pool, m, kRowsAtOnce, [&](int64_t begin, int64_t end) {
-    b.kernels_.quantize_rows(a + begin * lda, end - begin, b.k(), lda, quantized + begin * stride,
-                             stride, scale + begin, zero + begin);
+    kernels.quantize_rows(a + begin * lda, end - begin, k, lda, quantized + begin * stride, stride,
+                          scale + begin, zero + begin);
   });
-  const double work = static_cast<double>(m) * static_cast<double>(b.n() * b.k());
-  for_gemm_pieces(m, b.panels_, work, pool, [&](const GemmPiece& piece) {
-    GemmInt8Args args = {.m = piece.rows,
-                         .n = b.n(),
-                         .groups = b.groups_,
-                         .a = quantized + piece.row * stride,
-                         .a_stride = stride,
-                         .a_scale = scale + piece.row,
-                         .a_zero = zero + piece.row,
-                         .b = b.data_.get(),
-                         .b_scale = b.scale_.get(),
-                         .b_sum = b.sum_.get(),
-                         .c = c + piece.row * ldc,
-                         .ldc = ldc,
-                         .epilogue = epilogue,
-                         .panel_begin = piece.panel_begin,
-                         .panel_end = piece.panel_end};
-    if (args.epilogue.residual != nullptr) {
-      args.epilogue.residual += piece.row * epilogue.residual_stride;
-    }
-    b.kernels_.gemm_int8(&args);
-  });
+  double work = 0;
+  for (const GemmProduct& product : products) {
+    work += static_cast<double>(m) * static_cast<double>(product.b->n() * k);
+  }
+  for_gemm_pieces(
+      m, products.size(), [&](size_t i) { return matrix(i).panels_; }, work, pool,
+      [&](size_t i, const GemmPiece& piece) {
+        const Int8Matrix& b = matrix(i);
+        const GemmProduct& product = products[i];
+        GemmInt8Args args = {.m = piece.rows,
+                             .n = b.n(),
+                             .groups = b.groups_,
+                             .a = quantized + piece.row * stride,
+                             .a_stride = stride,
+                             .a_scale = scale + piece.row,
+                             .a_zero = zero + piece.row,
+                             .b = b.data_.get(),
+                             .b_scale = b.scale_.get(),
+                             .b_sum = b.sum_.get(),
+                             .c = product.c + piece.row * product.ldc,
+                             .ldc = product.ldc,
+                             .epilogue = product.epilogue,
+                             .panel_begin = piece.panel_begin,
+                             .panel_end = piece.panel_end};
+        if (args.epilogue.residual != nullptr) {
+          args.epilogue.residual += piece.row * args.epilogue.residual_stride;
+        }
+        b.kernels_.gemm_int8(&args);
+      });
 }
 
 }  // namespace hugot::cpu

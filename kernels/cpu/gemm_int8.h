@@ -17,6 +17,10 @@ namespace hugot::cpu {
 // Longest sum that stays in int32 whatever the operands are.
 inline constexpr int64_t kInt8MaxDepth = 65536;
 
+// Groups from one row of 8-bit activations to the next: room for the widest vectors, and rows that
+// are not a power of two apart, which would all want the same places in the cache.
+int64_t int8_row_stride(int64_t k, int64_t group);
+
 // A quantized constant matrix, for the instruction set that is active when it is made.
 class Int8Matrix final : public PackedMatrix {
  public:
@@ -31,8 +35,8 @@ class Int8Matrix final : public PackedMatrix {
   int64_t workspace(int64_t m) const;
 
  private:
-  friend void gemm_int8(int64_t m, const float* a, int64_t lda, const Int8Matrix& b, float* c,
-                        int64_t ldc, const Epilogue& epilogue, std::byte* workspace,
+  friend void gemm_int8(int64_t m, const float* a, int64_t lda,
+                        std::span<const GemmProduct> products, std::byte* workspace,
                         ThreadPool* pool);
 
   const VectorKernels& kernels_;
@@ -42,10 +46,11 @@ class Int8Matrix final : public PackedMatrix {
   std::shared_ptr<const int32_t> sum_;  // of the quantized column
 };
 
-// C = activation(A . B + bias) + residual, like GemmProvider::run. `workspace` holds
-// b.workspace(m) bytes, 4-byte aligned.
-void gemm_int8(int64_t m, const float* a, int64_t lda, const Int8Matrix& b, float* c, int64_t ldc,
-               const Epilogue& epilogue, std::byte* workspace, ThreadPool* pool = nullptr);
+// C = activation(A . B + bias) + residual for each product, whose B are Int8Matrix of equal k; A is
+// quantized once for all of them. `workspace` holds B.workspace(m) bytes of any of them, 4-byte
+// aligned.
+void gemm_int8(int64_t m, const float* a, int64_t lda, std::span<const GemmProduct> products,
+               std::byte* workspace, ThreadPool* pool = nullptr);
 
 }  // namespace hugot::cpu
 

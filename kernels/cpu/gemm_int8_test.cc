@@ -91,7 +91,8 @@ std::vector<float> multiply(int64_t m, const std::vector<float>& a, const Int8Ma
                             const Epilogue& epilogue = {}, ThreadPool* pool = nullptr) {
   std::vector<std::byte> workspace(static_cast<size_t>(b.workspace(m)));
   std::vector<float> c(static_cast<size_t>(m * b.n()));
-  gemm_int8(m, a.data(), b.k(), b, c.data(), b.n(), epilogue, workspace.data(), pool);
+  const GemmProduct product = {&b, c.data(), b.n(), epilogue};
+  gemm_int8(m, a.data(), b.k(), std::span(&product, 1), workspace.data(), pool);
   return c;
 }
 

@@ -30,22 +30,26 @@ struct GemmArgs {
   int64_t ldc;
   Epilogue epilogue;
   int64_t panel_begin, panel_end;
+  const float* next = nullptr;  // what will be read after these panels; null: the panel behind
 };
 
 // The same for 8-bit operands. Along K they are read in groups of 32 bits, of `int8_group` steps
-// each: A holds numbers 0..255 in 8 or 16 bits, B holds -127..127 in bytes, zeros past K. B,
-// b_scale and b_sum have whole panels. With sums in int32, which the caller keeps from overflowing,
-// C = activation(a_scale b_scale (A.B - a_zero b_sum) + bias) + residual.
+// each: A holds numbers 0..255 in 8 or 16 bits, B holds -128..127 in bytes, zeros past K. What
+// belongs to the columns of B has whole panels. With sums in int32, which wrap around,
+// C = activation(a_scale b_scale D + bias) + residual, where D = A.B - a_zero b_sum - a_sum b_zero.
 struct GemmInt8Args {
   int64_t m, n, groups;
   const uint32_t* a;  // [m, groups]
   int64_t a_stride;   // groups from one row to the next
   const float* a_scale;
   const int32_t* a_zero;
-  const int8_t* b;  // by panel, group, column, step in the group
+  const int32_t* a_sum = nullptr;  // over K, by row; null when b_zero is
+  const int8_t* b;                 // by panel, group, column, step in the group
   const float* b_scale;
-  const int32_t* b_sum;  // over K, by column
-  float* c;              // [m, n]
+  const int32_t* b_sum;             // by column
+  const int32_t* b_zero = nullptr;  // by column; null: zeros
+  bool integers = false;  // C gets the numbers D themselves, as int32; no scales, no epilogue
+  float* c;               // [m, n]
   int64_t ldc;
   Epilogue epilogue;
   int64_t panel_begin, panel_end;
@@ -61,6 +65,37 @@ struct GemmBf16Args {
   int64_t ldc;
   Epilogue epilogue;
   int64_t panel_begin, panel_end;
+};
+
+// Filters in a tile of a convolution.
+inline constexpr int64_t kConvRows = 6;
+
+// A convolution of one image. Outputs stand in rows of `width`, whose beginnings are `pitch` places
+// apart; what lies between is computed in vain and not stored. The result for a filter and place is
+// bias + sum over steps s of w[s] * rows[s][place], as one chain of multiply-adds.
+struct ConvArgs {
+  int64_t filters, steps;  // steps: channels times kernel elements
+  const float* w;     // tiles of kConvRows filters, the last with what is left: [steps, filters]
+  const float* bias;  // [filters] or null
+  // [steps]; readable for places up to place_end, and for a vector more.
+  const float* const* rows;
+  int64_t width, pitch;
+  float* y;          // [filters, places without those between rows]
+  int64_t y_stride;  // floats from one filter to the next
+  int64_t place_begin, place_end;
+  int64_t filter_begin, filter_end;  // whole tiles
+  int64_t depth;                     // steps after which the next tile's turn comes
+  float* sums;  // kConvRows * conv_block floats per tile; may be null when depth >= steps
+};
+
+// Rows of an image under a border of zeros, every `step`-th element of each.
+struct PadRowsArgs {
+  const float* x;  // the first element of the first row
+  int64_t x_pitch, step;
+  float* y;  // [rows, pitch]
+  int64_t rows, pitch;
+  int64_t row_first, row_last;  // the rows of y that are no border
+  int64_t first, last;          // the elements of such a row that are no border
 };
 
 // Attention of one sequence; see attention.h, which documents the fields.
@@ -154,9 +189,28 @@ struct VectorKernels {
   void (*quantize_rows)(const float* x, int64_t rows, int64_t k, int64_t ldx, uint32_t* groups,
                         int64_t stride, float* scale, int32_t* zero);
   void (*gemm_int8)(const GemmInt8Args* args);
+  // Rows of bytes x [rows, k] as such groups, with the bits of `flip` inverted: 0x80 makes
+  // -128..127 to 0..255. sum[r] is that of the row's numbers after that.
+  void (*pack_bytes)(const uint8_t* x, uint8_t flip, int64_t rows, int64_t k, int64_t ldx,
+                     uint32_t* groups, int64_t stride, int32_t* sum);
+
+  // Smallest and largest of x[0, n) and 0. Returns 0, or NaN when an element is not finite: then
+  // the limits are not to be used.
+  float (*range)(const float* x, int64_t n, float* low, float* high);
+
+  // y[i] = x[i] / scale, rounded to nearest, ties to even, plus zero, saturated to the type of y;
+  // NaN gives the lowest number of that type. All instruction sets compute the same.
+  void (*quantize_uint8)(const float* x, int64_t n, float scale, int32_t zero, uint8_t* y);
+  void (*quantize_int8)(const float* x, int64_t n, float scale, int32_t zero, int8_t* y);
 
   // Callers use gemm_bf16.h.
   void (*gemm_bf16)(const GemmBf16Args* args);
+
+  // Convolution building blocks; see ConvArgs. `conv_block`: places that a tile takes; a range
+  // that begins at a multiple of it wastes nothing.
+  int64_t conv_block;
+  void (*conv)(const ConvArgs* args);
+  void (*pad_rows)(const PadRowsArgs* args);
 
   // Attention building blocks; callers use attention.h.
   int64_t (*attention_scratch)(const AttentionArgs* args);

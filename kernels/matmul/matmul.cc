@@ -20,19 +20,8 @@ void require_equal(const Dim& a, const Dim& b, std::string_view what) {
 
 void infer_matmul(InferContext& ctx) {
   require_same_dtype(ctx, 0, 1);
-  Fact& out = ctx.output(0);
-  out.dtype = ctx.input(0).dtype;
-  if (!ctx.input(0).shape || !ctx.input(1).shape) return;
-  Dims a = *ctx.input(0).shape, b = *ctx.input(1).shape;
-  require(!a.empty() && !b.empty(), ErrorCode::kInvalidArgument, "an operand is a scalar");
-  const bool vector_a = a.size() == 1, vector_b = b.size() == 1;
-  if (vector_a) a.insert(a.begin(), 1);
-  if (vector_b) b.push_back(1);
-  require_equal(a.back(), b[b.size() - 2], "the matrices do not fit");
-  Dims dims = broadcast(Dims(a.begin(), a.end() - 2), Dims(b.begin(), b.end() - 2));
-  if (!vector_a) dims.push_back(a[a.size() - 2]);
-  if (!vector_b) dims.push_back(b.back());
-  out.shape = std::move(dims);
+  ctx.output(0).dtype = ctx.input(0).dtype;
+  infer_product_shape(ctx, 0, 1);
 }
 
 Batching batch_matmul(const BatchQuery& query) {
@@ -84,6 +73,39 @@ void infer_linear(InferContext& ctx) {
   out.shape->back() = (*w)[n];
 }
 
+// x, then weight and bias of each product.
+void infer_linear_group(InferContext& ctx) {
+  require(ctx.num_inputs() == 2 * ctx.num_outputs() + 1 && ctx.num_outputs() <= kMaxGroup,
+          ErrorCode::kInvalidArgument, "LinearGroup has ", ctx.num_inputs(), " inputs for ",
+          ctx.num_outputs(), " products");
+  const auto& x = ctx.input(0).shape;
+  const size_t n = ctx.node().get<int64_t>("trans_w", 0) != 0 ? 0 : 1;
+  for (int i = 0; i < ctx.num_outputs(); ++i) {
+    ctx.output(i).dtype = ctx.input(0).dtype;
+    const auto& w = ctx.input(1 + 2 * i).shape;
+    if (!x || !w) continue;
+    require(!x->empty() && w->size() == 2, ErrorCode::kInvalidArgument,
+            "LinearGroup multiplies rows by matrices, got ", to_string(*x), " and ", to_string(*w));
+    require_equal(x->back(), (*w)[1 - n], "the weight does not fit");
+    ctx.output(i).shape = x;
+    ctx.output(i).shape->back() = (*w)[n];
+  }
+}
+
+Batching batch_linear_group(const BatchQuery& query) {
+  const int rank = query.input_fact(0).rank();
+  const int token = query.token_axis(0);
+  if (rank < 0) return Batching::kLoop;
+  for (size_t i = 1; i < query.node().inputs.size(); ++i) {
+    const int input = static_cast<int>(i);
+    if (query.has_input(input) && query.ragged(input)) return Batching::kLoop;
+  }
+  if (token >= 0 && token < rank - 1 && query.output_token_axis(0) == token) {
+    return Batching::kPacked;
+  }
+  return query.row(0) && rank > 1 ? Batching::kRows : Batching::kLoop;
+}
+
 Batching batch_linear(const BatchQuery& query) {
   const int rank = query.input_fact(0).rank();
   if (rank < 0 || query.ragged(1) || (query.has_input(2) && query.ragged(2))) {
@@ -105,6 +127,20 @@ OpDef with_prepare(OpDef op, PrepareFunction prepare) {
 }
 
 }  // namespace
+
+void infer_product_shape(InferContext& ctx, int left, int right) {
+  if (!ctx.input(left).shape || !ctx.input(right).shape) return;
+  Dims a = *ctx.input(left).shape, b = *ctx.input(right).shape;
+  require(!a.empty() && !b.empty(), ErrorCode::kInvalidArgument, "an operand is a scalar");
+  const bool vector_a = a.size() == 1, vector_b = b.size() == 1;
+  if (vector_a) a.insert(a.begin(), 1);
+  if (vector_b) b.push_back(1);
+  require_equal(a.back(), b[b.size() - 2], "the matrices do not fit");
+  Dims dims = broadcast(Dims(a.begin(), a.end() - 2), Dims(b.begin(), b.end() - 2));
+  if (!vector_a) dims.push_back(a[a.size() - 2]);
+  if (!vector_b) dims.push_back(b.back());
+  ctx.output(0).shape = std::move(dims);
+}
 
 BatchedProduct plan_product(const Shape& a, const Shape& b) {
   require(a.rank() > 0 && b.rank() > 0, ErrorCode::kInvalidArgument, "an operand is a scalar");
@@ -168,6 +204,15 @@ OpDef hugot_Linear(int) {
                                                    matmul::batch_linear),
                                             matmul::prepare_linear),
                        matmul::rule::Linear);
+}
+
+OpDef hugot_LinearGroup(int) {
+  return with_gradient(
+      matmul::with_prepare(
+          define({2, OpDef::kVariadic}, matmul::infer_linear_group, matmul::linear_group,
+                 matmul::batch_linear_group, {1, OpDef::kVariadic}),
+          matmul::prepare_linear_group),
+      matmul::rule::LinearGroup);
 }
 
 }  // namespace ops

@@ -1,12 +1,8 @@
-// Kernels of MatMul, Gemm and Linear.
+// Kernels of MatMul and Gemm.
 #include <algorithm>
-#include <cmath>
-#include <numbers>
 #include <type_traits>
 
 #include "base/error.h"
-#include "kernels/cpu/gemm_bf16.h"
-#include "kernels/cpu/gemm_int8.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/multiply.h"
 #include "kernels/strided.h"
@@ -16,36 +12,12 @@ namespace {
 
 using MatrixTypes = JoinTypes<FloatTypes, Types<int32_t, int64_t, uint32_t, uint64_t>>;
 
-const PackedWeight* packed_weight(const KernelContext& ctx) {
-  return static_cast<const PackedWeight*>(ctx.prepared());
-}
-
-std::shared_ptr<const Prepared> pack(std::span<const Tensor* const> constants, bool transposed,
-                                     BlockStore& store,
-                                     WeightPrecision precision = WeightPrecision::kFloat32) {
-  const Tensor* b = constants.size() > 1 ? constants[1] : nullptr;
-  if (b == nullptr || b->dtype() != DType::kFloat32 || b->rank() < 2 || b->size() == 0) return {};
-  const int64_t rows = b->shape()[b->rank() - 2], cols = b->shape().back();
-  if (rows * cols != b->size()) return {};
-  const int64_t k = transposed ? cols : rows, n = transposed ? rows : cols;
-  if (precision == WeightPrecision::kInt8 && k <= cpu::kInt8MaxDepth) {
-    return std::make_shared<PackedWeight>(
-        precision, std::make_shared<cpu::Int8Matrix>(*b, k, n, cols, transposed, store));
-  }
-  if (precision == WeightPrecision::kBFloat16) {
-    return std::make_shared<PackedWeight>(
-        precision, std::make_shared<cpu::Bf16Matrix>(*b, k, n, cols, transposed, store));
-  }
-  return std::make_shared<PackedWeight>(WeightPrecision::kFloat32,
-                                        cpu::simd_gemm().pack(*b, k, n, cols, transposed, store));
-}
-
 }  // namespace
 
 std::shared_ptr<const Prepared> prepare_matmul(const Node& /*node*/,
                                                std::span<const Tensor* const> constants,
                                                BlockStore& store) {
-  return pack(constants, false, store);
+  return pack_weights(constants, 1, false, store);
 }
 
 void matmul(KernelContext& ctx) {
@@ -57,7 +29,7 @@ void matmul(KernelContext& ctx) {
   const Product& p = batched.product;
   Tensor& c = ctx.output(0, a.dtype(), batched.shape);
   if (c.size() == 0) return;
-  if (const PackedWeight* weight = packed_weight(ctx)) {
+  if (const PackedWeights* weight = packed_weights(ctx)) {
     cpu::simd_gemm().run(p.m, a.data<float>(), p.k, weight->matrix(), c.data<float>(), p.n, {},
                          ctx.pool());
     return;
@@ -73,7 +45,7 @@ void matmul(KernelContext& ctx) {
 std::shared_ptr<const Prepared> prepare_gemm(const Node& node,
                                              std::span<const Tensor* const> constants,
                                              BlockStore& store) {
-  return pack(constants, node.get<int64_t>("transB", 0) != 0, store);
+  return pack_weights(constants, 1, node.get<int64_t>("transB", 0) != 0, store);
 }
 
 namespace {
@@ -158,7 +130,7 @@ void gemm(KernelContext& ctx) {
                       addend.row_stride == 0 && addend.tensor->size() == p.n;
     cpu::Epilogue epilogue;
     if (bias) epilogue.bias = addend.tensor->data<float>();
-    if (const PackedWeight* weight = packed_weight(ctx)) {
+    if (const PackedWeights* weight = packed_weights(ctx)) {
       cpu::simd_gemm().run(p.m, a.data<float>(), p.k, weight->matrix(), y.data<float>(), p.n,
                            epilogue, ctx.pool());
     } else {
@@ -184,139 +156,6 @@ void gemm(KernelContext& ctx) {
       scale_and_add<C>(alpha, beta, wide_addend, wide_y);
     });
   });
-}
-
-cpu::Activation activation_of(const Node& node) {
-  const std::string name = node.get<std::string>("activation", "none");
-  if (name == "none") return cpu::Activation::kNone;
-  if (name == "relu") return cpu::Activation::kRelu;
-  if (name == "gelu") return cpu::Activation::kGelu;
-  if (name == "gelu_tanh") return cpu::Activation::kGeluTanh;
-  if (name == "tanh") return cpu::Activation::kTanh;
-  if (name == "sigmoid") return cpu::Activation::kSigmoid;
-  if (name == "silu") return cpu::Activation::kSilu;
-  fail(ErrorCode::kUnsupported, "activation ", name, " of Linear is not supported");
-}
-
-WeightPrecision precision_of(const Node& node) {
-  const std::string name = node.get<std::string>("precision", "fp32");
-  if (name == "fp32") return WeightPrecision::kFloat32;
-  if (name == "bf16") return WeightPrecision::kBFloat16;
-  if (name == "int8") return WeightPrecision::kInt8;
-  fail(ErrorCode::kUnsupported, "precision ", name, " of Linear is not supported");
-}
-
-std::shared_ptr<const Prepared> prepare_linear(const Node& node,
-                                               std::span<const Tensor* const> constants,
-                                               BlockStore& store) {
-  return pack(constants, node.get<int64_t>("trans_w", 0) != 0, store, precision_of(node));
-}
-
-namespace {
-
-double activated(cpu::Activation activation, double x) {
-  switch (activation) {
-    case cpu::Activation::kNone:
-      return x;
-    case cpu::Activation::kRelu:
-      return x < 0 ? 0 : x;
-    case cpu::Activation::kGelu:
-      return x / 2 * (1 + std::erf(x * std::numbers::sqrt2 / 2));
-    case cpu::Activation::kGeluTanh:
-      return x / 2 * (1 + std::tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
-    case cpu::Activation::kTanh:
-      return std::tanh(x);
-    case cpu::Activation::kSigmoid:
-      return 1 / (1 + std::exp(-x));
-    case cpu::Activation::kSilu:
-      return x / (1 + std::exp(-x));
-  }
-  return x;
-}
-
-// For exactness rather than speed; shapes have been checked.
-void linear_f64(KernelContext& ctx, const Product& p, const Shape& shape) {
-  const auto optional = [&](int i) {
-    return i < ctx.num_inputs() && ctx.has_input(i) ? ctx.input(i).data<double>() : nullptr;
-  };
-  const double *bias = optional(2), *residual = optional(3);
-  const cpu::Activation activation = activation_of(ctx.node());
-  double* y = ctx.output(0, DType::kFloat64, shape).data<double>();
-  multiply(p, ctx.input(0).data<double>(), ctx.input(1).data<double>(), y, nullptr, ctx.pool());
-  for (int64_t i = 0; i < p.m * p.n; ++i) {
-    y[i] = activated(activation, bias != nullptr ? y[i] + bias[i % p.n] : y[i]);
-    if (residual != nullptr) y[i] += residual[i];
-  }
-}
-
-// y = activation(x . weight + bias) + residual for m rows.
-void multiply_packed(KernelContext& ctx, const PackedWeight& weight, int64_t m, const float* x,
-                     float* y, const cpu::Epilogue& epilogue) {
-  const cpu::PackedMatrix& matrix = weight.matrix();
-  const int64_t k = matrix.k(), n = matrix.n();
-  switch (weight.precision()) {
-    case WeightPrecision::kFloat32:
-      return cpu::simd_gemm().run(m, x, k, matrix, y, n, epilogue, ctx.pool());
-    case WeightPrecision::kBFloat16:
-      return cpu::gemm_bf16(m, x, k, static_cast<const cpu::Bf16Matrix&>(matrix), y, n, epilogue,
-                            ctx.pool());
-    case WeightPrecision::kInt8: {
-      const auto& int8 = static_cast<const cpu::Int8Matrix&>(matrix);
-      std::byte* workspace = ctx.scratch_of<std::byte>(int8.workspace(m));
-      return cpu::gemm_int8(m, x, k, int8, y, n, epilogue, workspace, ctx.pool());
-    }
-  }
-}
-
-}  // namespace
-
-void linear(KernelContext& ctx) {
-  const Tensor& x = ctx.input(0);
-  const Tensor& w = ctx.input(1);
-  const bool wide = x.dtype() == DType::kFloat64;
-  require((wide || x.dtype() == DType::kFloat32) && w.dtype() == x.dtype(), ErrorCode::kUnsupported,
-          "Linear computes in float32 and float64, got ", describe(x), " and ", describe(w));
-  const bool transposed = ctx.node().get<int64_t>("trans_w", 0) != 0;
-  require(x.rank() > 0 && w.rank() == 2 && w.shape()[transposed ? 1 : 0] == x.shape().back(),
-          ErrorCode::kInvalidArgument, "input ", describe(x), " and weight ", describe(w),
-          " do not fit");
-  const int64_t k = x.shape().back(), n = w.shape()[transposed ? 0 : 1];
-  const int64_t m = x.shape().product(0, x.rank() - 1);
-  const Shape shape = x.shape().with(x.rank() - 1, n);
-  const bool has_bias = ctx.num_inputs() > 2 && ctx.has_input(2);
-  const bool has_residual = ctx.num_inputs() > 3 && ctx.has_input(3);
-  if (has_bias) {
-    require(ctx.input(2).shape() == Shape{n}, ErrorCode::kInvalidArgument, "the bias is ",
-            describe(ctx.input(2)), " for ", n, " columns");
-  }
-  if (has_residual && !(ctx.input(3).shape() == shape)) {
-    fail(ErrorCode::kInvalidArgument, "the residual is ", describe(ctx.input(3)), " for a result ",
-         shape.to_string());
-  }
-  if (wide) return linear_f64(ctx, {m, n, k, transposed}, shape);
-  cpu::Epilogue epilogue;
-  epilogue.activation = activation_of(ctx.node());
-  if (has_bias) epilogue.bias = ctx.input(2).data<float>();
-  if (has_residual) {
-    epilogue.residual = ctx.input(3).data<float>();
-    epilogue.residual_stride = n;
-  }
-  Tensor& y = ctx.output(0, DType::kFloat32, shape);
-  // A weight that is no constant is packed for this run only.
-  std::shared_ptr<const Prepared> own;
-  const PackedWeight* weight = packed_weight(ctx);
-  if (weight == nullptr && precision_of(ctx.node()) != WeightPrecision::kFloat32) {
-    const Tensor* const inputs[] = {nullptr, &w};
-    own = prepare_linear(ctx.node(), inputs, fresh_blocks());
-    weight = static_cast<const PackedWeight*>(own.get());
-  }
-  if (weight != nullptr) {
-    multiply_packed(ctx, *weight, m, x.data<float>(), y.data<float>(), epilogue);
-  } else {
-    cpu::gemm(m, n, k, x.data<float>(), k, w.data<float>(), transposed ? k : n, transposed,
-              y.data<float>(), n, epilogue,
-              ctx.scratch_of<float>(cpu::gemm_workspace(k, ctx.pool())), ctx.pool());
-  }
 }
 
 }  // namespace hugot::matmul

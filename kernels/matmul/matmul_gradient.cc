@@ -90,4 +90,15 @@ void Linear(G& g) {
   g.differentiate(std::span(&y, 1));
 }
 
+void LinearGroup(G& g) {
+  const bool transpose = g.node().get<int64_t>("trans_w", 0) != 0;
+  std::vector<Term> y;
+  for (int i = 0; i < static_cast<int>(g.node().outputs.size()); ++i) {
+    const Term w = g.x(1 + 2 * i), bias = g.x(2 + 2 * i);
+    y.push_back(matrix_product(g.x(0), transpose ? transposed(w) : w));
+    if (bias) y.back() = y.back() + bias;
+  }
+  g.differentiate(y);
+}
+
 }  // namespace hugot::matmul::rule

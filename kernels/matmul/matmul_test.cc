@@ -273,6 +273,54 @@ TEST_CASE("Linear with narrow weights") {
               .error = ErrorCode::kUnsupported}});
 }
 
+TEST_CASE("LinearGroup is bitwise several Linear") {
+  const Tensor x = floats({2, 9, 40}, 1);
+  const int64_t widths[] = {37, 64, 3};
+  for (const char* precision : {"fp32", "bf16", "int8"}) {
+    for (const bool transpose : {false, true}) {
+      Attributes attributes = transpose ? flags({"trans_w"}) : flags({});
+      attributes["precision"] = std::string(precision);
+      Case group = {.name = str(precision, transpose ? " transposed" : ""),
+                    .op_type = "LinearGroup",
+                    .inputs = {x},
+                    .attributes = attributes,
+                    .domain = "hugot",
+                    .outputs = 3};
+      std::vector<Tensor> wanted;
+      for (uint64_t i = 0; i < 3; ++i) {
+        const Tensor w = floats({40, widths[i]}, 10 + i);
+        const Tensor bias = i == 1 ? Tensor() : floats({widths[i]}, 20 + i);
+        const Case alone = {.name = group.name,
+                            .op_type = "Linear",
+                            .inputs = {x, transpose ? transposed(w) : w, bias},
+                            .attributes = attributes,
+                            .domain = "hugot"};
+        group.inputs.push_back(alone.inputs[1]);
+        group.inputs.push_back(bias);
+        wanted.push_back(run_node(node_of(alone), alone.inputs)[0]);
+      }
+      const std::vector<Tensor> got = run_node(node_of(group), group.inputs);
+      for (size_t i = 0; i < 3; ++i) CHECK(identical(got[i], wanted[i]));
+      group.tolerance = std::string(precision) == "fp32"   ? Tolerance{1e-5, 2e-6}
+                        : std::string(precision) == "bf16" ? Tolerance{0, 0.02}
+                                                           : Tolerance{0, 0.06};
+      run_cases({group});
+    }
+  }
+  run_cases({{.name = "weight",
+              .op_type = "LinearGroup",
+              .inputs = {x, floats({40, 4}, 2), {}, floats({39, 4}, 2), {}},
+              .domain = "hugot",
+              .outputs = 2,
+              .error = ErrorCode::kInvalidArgument},
+             {.name = "inputs",
+              .op_type = "LinearGroup",
+              .inputs = {x, floats({40, 4}, 2), {}},
+              .domain = "hugot",
+              .outputs = 2,
+              .error = ErrorCode::kInvalidArgument}});
+}
+
 TEST_CASE("a row has the same bits alone, among others, and with an unpacked weight") {
   const int64_t rows = 67, k = 96, n = 71;
   const Tensor x = floats({rows, k}, 1), w = floats({k, n}, 2), bias = floats({n}, 3);

@@ -26,15 +26,19 @@ void infer_gather(InferContext& ctx) {
   ctx.propagate_moved({0});
 }
 
+// True for a result of one text whose size does not depend on the text.
+bool one_row(const Fact& out) {
+  return out.fixed_shape() && out.rank() > 0 && out.shape->front().is(1);
+}
+
 Batching batch_gather(const BatchQuery& query) {
   const Fact& data = query.input_fact(0);
   if (data.rank() < 0) return Batching::kLoop;
   const int64_t axis = normalize_axis(query.node().get<int64_t>("axis", 0), data.rank());
   if (query.ragged(0)) {
-    // Certain tokens of each text.
+    // Certain tokens of each text: the same for all, or its own.
     const Fact& out = query.output_fact(0);
-    if (axis == query.token_axis(0) && !query.ragged(1) && out.fixed_shape() && out.rank() > 0 &&
-        out.shape->front().is(1)) {
+    if (axis == query.token_axis(0) && (!query.ragged(1) || query.row(1)) && one_row(out)) {
       return Batching::kSegments;
     }
     const int64_t axes[] = {axis};
@@ -98,6 +102,14 @@ void infer_gather_nd(InferContext& ctx) {
 }
 
 Batching batch_gather_nd(const BatchQuery& query) {
+  // Tokens of each text, by the index of its one batch row and their own.
+  const auto depth =
+      query.input_fact(1).rank() > 0 ? query.input_fact(1).shape->back().number() : std::nullopt;
+  const bool tokens = depth && query.token_axis(0) == *depth - 1;
+  if (query.ragged(0) && tokens && query.node().get<int64_t>("batch_dims", 0) == 0 &&
+      (!query.ragged(1) || query.row(1)) && one_row(query.output_fact(0))) {
+    return Batching::kSegments;
+  }
   const int token = query.token_axis(1);
   const bool shared = !query.ragged(0) && query.node().get<int64_t>("batch_dims", 0) == 0;
   if (!shared || token >= query.input_fact(1).rank() - 1) return Batching::kLoop;

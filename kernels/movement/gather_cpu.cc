@@ -10,6 +10,29 @@ namespace hugot::movement {
 
 namespace {
 
+// Copies rows of `axis`, the joined token axis, for each text. Its indices are tuples of `depth`
+// numbers: the place along `axis` comes last, in front of it are places on axes of length 1.
+void take_rows(KernelContext& ctx, int axis, int64_t depth) {
+  const Tensor& data = ctx.input(0);
+  const auto segments = ctx.segments();
+  const int64_t block = data.shape().product(axis + 1, data.rank());
+  const Shape* planned = ctx.planned_shape(0);
+  require(planned != nullptr, ErrorCode::kInternal, "segments without a planned shape");
+  Tensor& out = ctx.output(0, data.dtype(), *planned);
+  with_element(data.dtype(), [&]<class T>() {
+    T* target = elements<T>(out);
+    for (size_t s = 0; s + 1 < segments.size(); ++s) {
+      const Tensor& own = ctx.input_of_segment(1, s);
+      const Indices indices(own);
+      for (int64_t i = 0; i < own.size(); i += depth, target += block) {
+        for (int64_t k = 0; k + 1 < depth; ++k) indices.get(i + k, 1);  // in range
+        const int64_t row = indices.get(i + depth - 1, segments[s + 1] - segments[s]);
+        std::copy_n(elements<T>(data) + (segments[s] + row) * block, block, target);
+      }
+    }
+  });
+}
+
 // Rows of each text from the joined token axis: [.., tokens, ..] -> [texts, ..].
 void gather_from_segments(KernelContext& ctx) {
   const Tensor& data = ctx.input(0);
@@ -18,21 +41,7 @@ void gather_from_segments(KernelContext& ctx) {
   require(data.shape().product(0, axis) == 1 && data.shape()[axis] == segments.back(),
           ErrorCode::kInvalidArgument, "axis ", axis, " of ", describe(data),
           " is not the token axis");
-  const Indices indices(ctx.input(1));
-  const int64_t count = ctx.input(1).size();
-  const int64_t block = data.shape().product(axis + 1, data.rank());
-  const Shape* planned = ctx.planned_shape(0);
-  require(planned != nullptr, ErrorCode::kInternal, "segments without a planned shape");
-  Tensor& out = ctx.output(0, data.dtype(), *planned);
-  with_element(data.dtype(), [&]<class T>() {
-    T* target = elements<T>(out);
-    for (size_t s = 0; s + 1 < segments.size(); ++s) {
-      for (int64_t i = 0; i < count; ++i, target += block) {
-        const int64_t row = segments[s] + indices.get(i, segments[s + 1] - segments[s]);
-        std::copy_n(elements<T>(data) + row * block, block, target);
-      }
-    }
-  });
+  take_rows(ctx, axis, 1);
 }
 
 }  // namespace
@@ -147,6 +156,10 @@ int64_t tuple_offset(const TupleLayout& layout, const Shape& data, const Indices
 
 void gather_nd(KernelContext& ctx) {
   const Tensor& data = ctx.input(0);
+  if (!ctx.segments().empty()) {
+    const int64_t depth = ctx.input(1).shape().back();
+    return take_rows(ctx, static_cast<int>(depth) - 1, depth);
+  }
   const Indices indices(ctx.input(1));
   const TupleLayout layout =
       tuple_layout(data.shape(), ctx.input(1).shape(), ctx.node().get<int64_t>("batch_dims", 0));

@@ -92,10 +92,15 @@ Batching batch_concat(const BatchQuery& query) {
   const int target = query.output_token_axis(0);
   bool packed = target >= 0 && axis > target;
   bool rows = axis > 0;
+  // What all texts share, such as the embedding of a class token, is repeated by the kernel.
+  const auto repeated = [&](int i) {
+    const Fact& in = query.input_fact(i);
+    return !query.ragged(i) && in.rank() == out.rank() && in.shape->front().is(1);
+  };
   for (int i = 0; i < static_cast<int>(query.node().inputs.size()); ++i) {
     packed = packed && query.ragged(i) && query.token_axis(i) == target &&
              fixed_behind(query.input_fact(i), target);
-    rows = rows && query.row(i);
+    rows = rows && (query.row(i) || repeated(i));
   }
   if (packed) return Batching::kPacked;
   return rows ? Batching::kRows : Batching::kLoop;

@@ -57,16 +57,27 @@ void concat(KernelContext& ctx) {
   const bool optional_axis = ctx.node().op->since_version < 4;
   const int axis = first.shape().axis(optional_axis ? ctx.node().get<int64_t>("axis", 1)
                                                     : ctx.node().at<int64_t>("axis"));
+  // In ragged mode an operand that all texts share is there once.
+  const bool ragged = ctx.planned_shape(0) != nullptr && axis > 0;
+  int64_t batch = 0;
+  for (int i = 0; ragged && i < ctx.num_inputs(); ++i) {
+    if (ctx.input(i).rank() > 0) batch = std::max(batch, ctx.input(i).shape()[0]);
+  }
   int64_t length = 0;
   for (int i = 0; i < ctx.num_inputs(); ++i) {
     const Tensor& in = ctx.input(i);
-    require(in.dtype() == first.dtype() && in.rank() == first.rank() &&
-                in.shape().with(axis, first.shape()[axis]) == first.shape(),
-            ErrorCode::kInvalidArgument, "cannot join ", describe(in), " to ", describe(first),
-            " along axis ", axis);
+    const auto outline = [&](const Tensor& tensor) {
+      const Shape shape = tensor.shape().with(axis, 0);
+      return ragged && shape[0] == 1 ? shape.with(0, batch) : shape;
+    };
+    require(
+        in.dtype() == first.dtype() && in.rank() == first.rank() && outline(in) == outline(first),
+        ErrorCode::kInvalidArgument, "cannot join ", describe(in), " to ", describe(first),
+        " along axis ", axis);
     length += in.shape()[axis];
   }
-  const Shape shape = first.shape().with(axis, length);
+  Shape shape = first.shape().with(axis, length);
+  if (ragged) shape = shape.with(0, batch);
   Tensor& out = ctx.output(0, first.dtype(), shape);
   const int64_t rows = shape.product(0, axis);
   const int64_t inner = shape.product(axis + 1, shape.rank());
@@ -74,8 +85,12 @@ void concat(KernelContext& ctx) {
   for (int i = 0; i < ctx.num_inputs(); ++i) {
     const Tensor& in = ctx.input(i);
     const int64_t count = in.shape()[axis] * inner;
-    copy_rows(in.dtype(), in.raw(), 0, count, out.raw(), offset, length * inner, rows, count,
-              ctx.pool());
+    const int64_t times = ragged && in.shape()[0] == 1 ? batch : 1;
+    for (int64_t k = 0; k < times; ++k) {
+      const int64_t first_row = k * (rows / times);
+      copy_rows(in.dtype(), in.raw(), 0, count, out.raw(), offset + first_row * length * inner,
+                length * inner, rows / times, count, ctx.pool());
+    }
     offset += count;
   }
 }

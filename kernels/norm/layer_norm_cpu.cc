@@ -12,7 +12,7 @@
 namespace hugot::norm {
 namespace {
 
-constexpr int64_t kGrain = 1 << 14;  // elements that make a task for another thread
+constexpr int64_t kGrain = 1 << 11;  // elements that make a task for another thread
 
 // One normalization of rows [rows, cols] of type C (float or double); null pointers as in
 // cpu::VectorKernels. For RMS, `bias` and `mean` are null.
@@ -68,8 +68,10 @@ struct Parameter {
   Parameter() = default;
   Parameter(const Tensor& tensor, const Shape& x, int axis) {
     const int normalized = x.rank() - axis;
-    require(tensor.rank() <= x.rank(), ErrorCode::kInvalidArgument, "scale or bias of shape ",
-            tensor.shape().to_string(), " cannot be broadcast to ", x.to_string());
+    if (tensor.rank() > x.rank()) {
+      fail(ErrorCode::kInvalidArgument, "scale or bias of shape ", tensor.shape().to_string(),
+           " cannot be broadcast to ", x.to_string());
+    }
     const int extra = std::max(tensor.rank() - normalized, 0);
     const bool per_row = tensor.shape().product(0, extra) != 1;
     const auto dims = x.dims();

@@ -90,13 +90,53 @@ void cumulative(KernelContext& ctx, int identity, Combine combine) {
   });
 }
 
+bool select_last(const Node& node) { return node.get<int64_t>("select_last_index", 0) != 0; }
+
+// Where the largest or smallest of `count` >= 1 values is, `step` from one to the next.
+template <bool kMax, class T>
+int64_t extreme_place(const T* values, int64_t count, int64_t step, bool last) {
+  using C = Compute<T>;
+  // NaN is the extreme whether one asks for the largest or the smallest.
+  const auto better = [](C a, C b) { return b == b && (a != a || (kMax ? a > b : a < b)); };
+  int64_t best = 0;
+  C best_value = convert<C>(values[0]);
+  for (int64_t k = 1; k < count; ++k) {
+    const C value = convert<C>(values[k * step]);
+    if (better(value, best_value) || (last && !better(best_value, value))) {
+      best = k;
+      best_value = value;
+    }
+  }
+  return best;
+}
+
+// Within each text of the joined token axis `axis`.
+template <bool kMax>
+void arg_extreme_of_segments(KernelContext& ctx, int axis) {
+  const Tensor& x = ctx.input(0);
+  const auto segments = ctx.segments();
+  const Lines lines(x.shape(), axis);
+  require(lines.outer == 1 && lines.length == segments.back(), ErrorCode::kInvalidArgument, "axis ",
+          axis, " of ", describe(x), " is not the token axis");
+  int64_t* y = ctx.output(0, DType::kInt64, *ctx.planned_shape(0)).data<int64_t>();
+  const bool last = select_last(ctx.node());
+  dispatch(NumberTypes{}, x.dtype(), [&]<class T>() {
+    for (size_t s = 0; s + 1 < segments.size(); ++s) {
+      const T* rows = x.data<T>() + segments[s] * lines.inner;
+      for (int64_t i = 0; i < lines.inner; ++i) {
+        *y++ = extreme_place<kMax>(rows + i, segments[s + 1] - segments[s], lines.inner, last);
+      }
+    }
+  });
+}
+
 }  // namespace
 
 template <bool kMax>
 void arg_extreme(KernelContext& ctx) {
   const Tensor& x = ctx.input(0);
   const int axis = x.shape().axis(ctx.node().get<int64_t>("axis", 0));
-  const bool last = ctx.node().get<int64_t>("select_last_index", 0) != 0;
+  if (!ctx.segments().empty()) return arg_extreme_of_segments<kMax>(ctx, axis);
   const Lines lines(x.shape(), axis);
   require(lines.length > 0 || lines.count() == 0, ErrorCode::kInvalidArgument, "axis ", axis,
           " of ", describe(x), " is empty: there is no extreme");
@@ -107,22 +147,11 @@ void arg_extreme(KernelContext& ctx) {
     dims.erase(dims.begin() + axis);
   }
   int64_t* y = ctx.output(0, DType::kInt64, Shape(dims)).data<int64_t>();
+  const bool last = select_last(ctx.node());
   dispatch(NumberTypes{}, x.dtype(), [&]<class T>() {
-    using C = Compute<T>;
-    // NaN is the extreme whether one asks for the largest or the smallest.
-    const auto better = [](C a, C b) { return b == b && (a != a || (kMax ? a > b : a < b)); };
     for_lines(ctx.pool(), lines, [&](int64_t line) {
       const T* values = x.data<T>() + lines.start(line, lines.length);
-      int64_t best = 0;
-      C best_value = convert<C>(values[0]);
-      for (int64_t k = 1; k < lines.length; ++k) {
-        const C value = convert<C>(values[k * lines.inner]);
-        if (better(value, best_value) || (last && !better(best_value, value))) {
-          best = k;
-          best_value = value;
-        }
-      }
-      y[line] = best;
+      y[line] = extreme_place<kMax>(values, lines.length, lines.inner, last);
     });
   });
 }

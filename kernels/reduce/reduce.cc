@@ -100,6 +100,13 @@ void infer_sum_to(InferContext& ctx) {
   ctx.output(0).shape = shape_given_by(ctx, 1);
 }
 
+void infer_global_pool(InferContext& ctx) {
+  Fact& out = ctx.output(0);
+  out.dtype = ctx.input(0).dtype;
+  out.shape = ctx.input(0).shape;
+  for (size_t axis = 2; out.shape && axis < out.shape->size(); ++axis) (*out.shape)[axis] = 1;
+}
+
 void infer_arg(InferContext& ctx) {
   Fact& out = ctx.output(0);
   out.dtype = DType::kInt64;
@@ -134,6 +141,13 @@ void infer_top_k(InferContext& ctx) {
 // ---------------------------------------------------------------------------------------------
 // Batching
 
+// True when `axis` of input 0 is the token axis and what is left of a text is one row.
+bool within_text(const BatchQuery& query, int64_t axis) {
+  const Fact& out = query.output_fact(0);
+  return axis >= 0 && axis == query.token_axis(0) && out.fixed_shape() && out.rank() > 0 &&
+         out.shape->front().is(1);
+}
+
 Batching batch_reduction(const BatchQuery& query) {
   const int rank = query.input_fact(0).rank();
   std::optional<std::vector<int64_t>> axes =
@@ -143,7 +157,9 @@ Batching batch_reduction(const BatchQuery& query) {
   const std::vector<bool> reduced = reduced_axes(query.node(), *axes, rank);
   axes->clear();
   for (int i = 0; i < rank; ++i) {
-    if (reduced[static_cast<size_t>(i)]) axes->push_back(i);
+    if (!reduced[static_cast<size_t>(i)]) continue;
+    if (within_text(query, i)) return Batching::kSegments;
+    axes->push_back(i);
   }
   return batch_over_axes(query, *axes);
 }
@@ -151,6 +167,20 @@ Batching batch_reduction(const BatchQuery& query) {
 template <int kDefault>
 Batching batch_axis_attribute(const BatchQuery& query) {
   const auto axis = query.node().get<int64_t>("axis", kDefault);
+  return batch_over_axes(query, std::span(&axis, 1));
+}
+
+// Every image and channel has its own result.
+Batching batch_global_pool(const BatchQuery& query) {
+  std::vector<int64_t> axes;
+  for (int axis = 1; axis < query.input_fact(0).rank(); ++axis) axes.push_back(axis);
+  return batch_over_axes(query, axes);
+}
+
+Batching batch_arg(const BatchQuery& query) {
+  const int rank = query.input_fact(0).rank();
+  const auto axis = query.node().get<int64_t>("axis", 0);
+  if (rank > 0 && within_text(query, normalize_axis(axis, rank))) return Batching::kSegments;
   return batch_over_axes(query, std::span(&axis, 1));
 }
 
@@ -227,9 +257,8 @@ Reduction plan_reduction(const Shape& shape, const std::vector<bool>& reduced,
   return plan;
 }
 
-Reduction plan_reduction(KernelContext& ctx) {
+Reduction plan_reduction(KernelContext& ctx, const Shape& shape) {
   const Node& node = ctx.node();
-  const Shape& shape = ctx.input(0).shape();
   const std::vector<int64_t> given =
       ctx.has_input(1) ? to_int64s(ctx.host_input(1)) : node.get<std::vector<int64_t>>("axes", {});
   const std::vector<bool> reduced = reduced_axes(node, given, shape.rank());
@@ -264,17 +293,20 @@ OpDef onnx_ReduceSumSquare(int v) {
   return reduction<fn::SumSquare>(v, 18, infer_plain, rule::SumSquare);
 }
 
-OpDef onnx_ArgMax(int) {
-  return along_axis(1, infer_arg, batch_axis_attribute<0>, arg_extreme<true>);
-}
-OpDef onnx_ArgMin(int) {
-  return along_axis(1, infer_arg, batch_axis_attribute<0>, arg_extreme<false>);
-}
+OpDef onnx_ArgMax(int) { return along_axis(1, infer_arg, batch_arg, arg_extreme<true>); }
+OpDef onnx_ArgMin(int) { return along_axis(1, infer_arg, batch_arg, arg_extreme<false>); }
 OpDef onnx_CumProd(int) {
   return along_axis(2, infer_same_as_input, batch_cumulative, cum_prod, rule::CumProd);
 }
 OpDef onnx_CumSum(int) {
   return along_axis(2, infer_same_as_input, batch_cumulative, cum_sum, rule::CumSum);
+}
+
+OpDef onnx_GlobalAveragePool(int) {
+  return along_axis(1, infer_global_pool, batch_global_pool, global_pool<fn::Mean>);
+}
+OpDef onnx_GlobalMaxPool(int) {
+  return along_axis(1, infer_global_pool, batch_global_pool, global_pool<fn::Max>);
 }
 
 OpDef hugot_SumTo(int) { return along_axis(2, infer_sum_to, nullptr, sum_to, rule::SumTo); }

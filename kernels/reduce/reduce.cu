@@ -69,7 +69,7 @@ __global__ void sum_kernel(const T* x, StridedIndex kept, StridedIndex reduced, 
 template <bool kMean>
 void sum(KernelContext& ctx) {
   const Tensor& x = ctx.input(0);
-  const Reduction plan = plan_reduction(ctx);
+  const Reduction plan = plan_reduction(ctx, ctx.input(0).shape());
   dispatch(cuda::DeviceNumbers{}, x.dtype(), [&]<class T>() {
     Tensor& y = ctx.output(0, x.dtype(), plan.shape);
     if (y.size() == 0) return;

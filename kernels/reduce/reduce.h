@@ -45,11 +45,15 @@ struct Reduction {
 
 // The reduction of the marked axes to a tensor of shape `result`.
 Reduction plan_reduction(const Shape& shape, const std::vector<bool>& reduced, const Shape& result);
-// The reduction that the node of `ctx` asks for.
-Reduction plan_reduction(KernelContext& ctx);
+// The reduction that the node of `ctx` asks for, of an input of this shape.
+Reduction plan_reduction(KernelContext& ctx, const Shape& shape);
 
 template <class R>
 void reduce(KernelContext& ctx);
+
+// All axes behind batch and channels, which stay as axes of length 1.
+template <class R>
+void global_pool(KernelContext& ctx);
 
 // hugot.SumTo(x, shape): the sum over everything that broadcasting `shape` to that of x repeats.
 void sum_to(KernelContext& ctx);

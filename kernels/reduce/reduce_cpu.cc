@@ -37,6 +37,29 @@ T magnitude(T x) {
 
 }  // namespace
 
+// The sum of a run as four accumulators of four lanes give it, in the same order on every
+// instruction set: a graph that quantizes what it has summed up would otherwise round to other
+// steps on other machines.
+float ordered_sum(const float* x, int64_t n) {
+  constexpr int64_t kLanes = 4, kAccumulators = 4;
+  float sums[kAccumulators][kLanes] = {};
+  int64_t i = 0;
+  for (; i + kAccumulators * kLanes <= n; i += kAccumulators * kLanes) {
+    for (int64_t a = 0; a < kAccumulators; ++a) {
+      for (int64_t lane = 0; lane < kLanes; ++lane) sums[a][lane] += x[i + a * kLanes + lane];
+    }
+  }
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) sums[0][lane] += x[i + lane];
+  }
+  for (int64_t lane = 0; i < n; ++i, ++lane) sums[1][lane] += x[i];
+  float total[kLanes];
+  for (int64_t lane = 0; lane < kLanes; ++lane) {
+    total[lane] = (sums[0][lane] + sums[1][lane]) + (sums[2][lane] + sums[3][lane]);
+  }
+  return (total[0] + total[2]) + (total[1] + total[3]);
+}
+
 // A reduction says what it accumulates in (State<T>, starting as State<T>{} or `start`), how an
 // element is taken in, what the result is, and, where there is one, which vector kernel reduces a
 // run of floats to a number that `merge` takes in.
@@ -56,7 +79,7 @@ struct Sum {
   static void step(State<T>& state, Compute<T> x) {
     state += static_cast<State<T>>(x);
   }
-  static auto simd(const cpu::VectorKernels& k) { return k.sum; }
+  static auto simd(const cpu::VectorKernels&) { return &ordered_sum; }
   static void merge(double& state, float run) { state += static_cast<double>(run); }
   template <class T>
   static auto finish(const State<T>& state, int64_t /*count*/) {
@@ -229,6 +252,40 @@ void take(const Reduction& walk, size_t depth, const T* x, typename R::template 
   }
 }
 
+// Each text of a joined token axis by itself.
+template <class R>
+void run_segments(KernelContext& ctx) {
+  const Tensor& x = ctx.input(0);
+  const auto segments = ctx.segments();
+  int axis = 0;  // of the tokens; of a single one any axis of length 1
+  while (axis + 1 < x.rank() && x.shape()[axis] != segments.back()) ++axis;
+  const auto part = [&](size_t s) {
+    return plan_reduction(ctx, x.shape().with(axis, segments[s + 1] - segments[s]));
+  };
+  const int64_t row = x.shape().product(axis + 1, x.rank());
+  const int64_t outputs = part(0).outputs, texts = std::ssize(segments) - 1;
+  require(x.size() == segments.back() * row, ErrorCode::kInvalidArgument, describe(x),
+          " does not hold the tokens of the texts");
+  dispatch(typename R::Elements{}, x.dtype(), [&]<class T>() {
+    using State = typename R::template State<T>;
+    T* y = ctx.output(0, x.dtype(), *ctx.planned_shape(0)).template data<T>();
+    State* states = ctx.scratch_of<State>(texts * outputs);
+    std::fill_n(states, texts * outputs, R::template start<T>());
+    const int64_t grain = std::max<int64_t>(kGrain * texts / std::max<int64_t>(x.size(), 1), 1);
+    parallel_for(ctx.pool(), texts, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const auto s = static_cast<size_t>(i);
+        const Reduction walk = part(s);
+        State* own = states + i * outputs;
+        if (row > 0) take<R>(walk, 0, x.data<T>() + segments[s] * row, own);
+        for (int64_t k = 0; k < outputs; ++k) {
+          y[i * outputs + k] = convert<T>(R::template finish<T>(own[k], walk.count));
+        }
+      }
+    });
+  });
+}
+
 template <class R>
 void run(KernelContext& ctx, const Reduction& walk) {
   const Tensor& x = ctx.input(0);
@@ -259,7 +316,20 @@ void run(KernelContext& ctx, const Reduction& walk) {
 
 template <class R>
 void reduce(KernelContext& ctx) {
-  run<R>(ctx, plan_reduction(ctx));
+  if (!ctx.segments().empty()) return run_segments<R>(ctx);
+  run<R>(ctx, plan_reduction(ctx, ctx.input(0).shape()));
+}
+
+template <class R>
+void global_pool(KernelContext& ctx) {
+  const Shape& shape = ctx.input(0).shape();
+  require(shape.rank() >= 2, ErrorCode::kInvalidArgument, describe(ctx.input(0)),
+          " has no batch and channels");
+  std::vector<bool> reduced(static_cast<size_t>(shape.rank()), true);
+  reduced[0] = reduced[1] = false;
+  Shape result = shape;
+  for (int axis = 2; axis < shape.rank(); ++axis) result = result.with(axis, 1);
+  run<R>(ctx, plan_reduction(shape, reduced, result));
 }
 
 void sum_to(KernelContext& ctx) {
@@ -278,6 +348,8 @@ void sum_to(KernelContext& ctx) {
   run<fn::Sum>(ctx, plan_reduction(shape, reduced, target));
 }
 
+template void global_pool<fn::Max>(KernelContext&);
+template void global_pool<fn::Mean>(KernelContext&);
 template void reduce<fn::L1>(KernelContext&);
 template void reduce<fn::L2>(KernelContext&);
 template void reduce<fn::LogSum>(KernelContext&);

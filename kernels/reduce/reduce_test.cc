@@ -356,4 +356,25 @@ TEST_CASE("the k largest") {
   });
 }
 
+TEST_CASE("global pooling keeps batch and channels") {
+  const Tensor x = floats({2, 2, 2, 3}, {1, 2, 3, 4, 5, 9,  -1, -2, -3, -4, -5, -9,
+                                         0, 0, 0, 0, 0, 12, 7,  7,  7,  7,  7,  7});
+  run_cases({{.name = "mean",
+              .op_type = "GlobalAveragePool",
+              .inputs = {x},
+              .expected = {floats({2, 2, 1, 1}, {4, -4, 2, 7})}},
+             {.name = "maximum",
+              .op_type = "GlobalMaxPool",
+              .inputs = {x},
+              .expected = {floats({2, 2, 1, 1}, {9, -1, 12, 7})}},
+             {.name = "one axis, half precision",
+              .op_type = "GlobalAveragePool",
+              .inputs = {numbers(DType::kFloat16, {1, 2, 2}, {1, 2, 3, 5})},
+              .expected = {numbers(DType::kFloat16, {1, 2, 1}, {1.5, 4})}},
+             {.name = "no channels",
+              .op_type = "GlobalAveragePool",
+              .inputs = {floats({3}, {1, 2, 3})},
+              .error = ErrorCode::kInvalidArgument}});
+}
+
 }  // namespace hugot::test

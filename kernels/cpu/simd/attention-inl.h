@@ -197,9 +197,8 @@ HWY_INLINE void score_block(const AttentionArgs& args, const float* q, const flo
   for_tiles(block.rows, block.keys.begin / kPanelWidth, block.keys.end / kPanelWidth,
             [&](TileProduct product, int64_t first, int64_t, int64_t panel, int64_t) {
               product(args.head_dim, q + (block.row + first) * args.q_stride, args.q_stride,
-                      {packed_k + panel * panel_floats, kPanelWidth, panel_floats}, {nullptr, 0},
-                      {nullptr, 0}, scores + first * plan.score_stride + panel * kPanelWidth,
-                      plan.score_stride);
+                      {packed_k + panel * panel_floats, kPanelWidth, panel_floats}, {}, {},
+                      scores + first * plan.score_stride + panel * kPanelWidth, plan.score_stride);
             });
 }
 
@@ -237,7 +236,7 @@ HWY_INLINE void value_block(const AttentionArgs& args, const float* packed_v,
     product(keys, scores + first * plan.score_stride + block.keys.begin, plan.score_stride,
             {packed_v + panel * panel_floats + block.keys.begin * kPanelWidth, kPanelWidth,
              panel_floats},
-            {nullptr, 0}, {nullptr, 0}, tile, width);
+            {}, {}, tile, width);
     const int64_t cols = min_of(width, args.value_dim - col);
     for (int64_t r = 0; r < count; ++r) {
       const V factor = set(factors[first + r]);

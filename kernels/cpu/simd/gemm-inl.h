@@ -45,10 +45,15 @@ struct PanelView {
   int64_t panel_stride;
 };
 
+// A panel is fetched in so many places at the same time, a cache line in each: the processor, which
+// looks ahead within a page by itself, then does so in several.
+constexpr int kStreams = kPanelWidth >= 2 * kCacheLine ? 2 : 1;
+
 // What to fetch into the second cache level during a tile's work: a row of panels like the tile's,
-// from `data` on, at `steps` of the kUnroll steps of a pass.
+// which are `stride` floats apart, from `data` on, at `steps` of the kUnroll steps of a pass.
 struct Fetch {
   const float* data;
+  int64_t stride;
   int64_t steps;  // 0: nothing
 };
 
@@ -115,6 +120,7 @@ HWY_INLINE void tile_product(int64_t k, const float* HWY_RESTRICT a, int64_t lda
   HUGOT_UNROLL
   for (int p = 0; p < kPointers; ++p) rows[p] = a + p * kPointerRows * lda;
   const float* b_row = b.data;
+  const int64_t stream = k / kStreams * kPanelWidth;
   for (; k >= kUnroll; k -= kUnroll) {
     HUGOT_UNROLL
     for (int i = 0; i < kUnroll; ++i) {
@@ -122,11 +128,11 @@ HWY_INLINE void tile_product(int64_t k, const float* HWY_RESTRICT a, int64_t lda
         HUGOT_UNROLL
         for (int p = 0; p < P; ++p) {
           HUGOT_UNROLL
-          for (int64_t at = 0; at < kPanelWidth; at += kCacheLine) {
-            __builtin_prefetch(fetch.data + p * b.panel_stride + at, 0, 2);
+          for (int s = 0; s < kStreams; ++s) {
+            __builtin_prefetch(fetch.data + p * fetch.stride + s * stream, 0, 2);
           }
         }
-        fetch.data += kPanelWidth;
+        fetch.data += kPanelWidth / kStreams;
       }
       tile_step<R, kVectors>(rows, lda, i, b_row + i * b.row_stride, b.panel_stride, acc);
     }
@@ -306,23 +312,23 @@ HWY_INLINE const float* tile_bias(const GemmArgs& args, int64_t panel, int64_t p
   return buffer;
 }
 
-// Rows [begin, end) of `panels` panels in tiles whose sizes differ by at most one. `next` is what
-// is read after this.
+// Rows [begin, end) of `panels` panels in tiles whose sizes differ by at most one. `next` tells
+// what is read after this.
 HWY_INLINE void gemm_panels(const GemmArgs& args, int64_t begin, int64_t end, int64_t panel,
-                            int64_t panels, const float* next, Depth depth) {
+                            int64_t panels, Fetch next, Depth depth) {
   alignas(64) float buffer[kTilePanels * kPanelWidth];
   const float* bias = tile_bias(args, panel, panels, buffer);
   const TileProduct* products = panels == kTilePanels ? kTiles : kPanelTiles;
   const int64_t most = panels == kTilePanels ? kTileRows : kPanelTileRows;
   int64_t tiles = (end - begin + most - 1) / most;
   // The tiles share the fetching evenly: memory then works all the time.
-  Fetch fetch = {next, 0};
+  Fetch fetch = next;
   int64_t left = args.b_row_stride == kPanelWidth ? kUnroll : 0;
   for (int64_t row = begin; row < end; --tiles) {
     const int64_t rows = (end - row + tiles - 1) / tiles;
     fetch.steps = (left + tiles - 1) / tiles;
     gemm_tile(args, products[rows], row, rows, panel, panels, bias, fetch, depth);
-    fetch.data += (depth.end - depth.begin) / kUnroll * fetch.steps * kPanelWidth;
+    fetch.data += (depth.end - depth.begin) / kUnroll * fetch.steps * (kPanelWidth / kStreams);
     depth.sums += rows * panels * kPanelWidth;
     left -= fetch.steps;
     row += rows;
@@ -344,8 +350,7 @@ void gemm(const GemmArgs* args_pointer) {
     for (; first + step <= args.panel_end; first += step) {
       alignas(64) float buffer[4 * kPanelWidth];
       const float* bias = tile_bias(args, first, step, buffer);
-      gemm_tile(args, kWideTiles[args.m], 0, args.m, first, step, bias, {nullptr, 0},
-                {0, args.k, nullptr});
+      gemm_tile(args, kWideTiles[args.m], 0, args.m, first, step, bias, {}, {0, args.k, nullptr});
     }
   }
   // One tile reads B once whatever its depth.
@@ -368,9 +373,12 @@ void gemm(const GemmArgs* args_pointer) {
         for (int64_t panel = begin; panel < end;) {
           const int64_t panels = panel + kTilePanels <= end ? kTilePanels : 1;
           // What is read after this.
-          const float* next = args.b + (panel + panels) * args.b_panel_stride + k * kPanelWidth;
+          Fetch next = {args.b + (panel + panels) * args.b_panel_stride + k * kPanelWidth,
+                        args.b_panel_stride, 0};
           if (panel + panels == end && k_end < args.k) {
-            next = args.b + begin * args.b_panel_stride + k_end * kPanelWidth;
+            next.data = args.b + begin * args.b_panel_stride + k_end * kPanelWidth;
+          } else if (panel + panels == args.panel_end && args.next != nullptr) {
+            next = {args.next, (k_end - k) * kPanelWidth, 0};
           }
           gemm_panels(args, row, row_end, panel, panels, next, {k, k_end, panel_sums});
           panel_sums += (row_end - row) * panels * kPanelWidth;

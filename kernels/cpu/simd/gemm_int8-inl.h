@@ -1,4 +1,4 @@
-// GEMM of activations in 8 bits (0..255) by weights in 8 bits (-127..127) with exact sums in int32.
+// GEMM of activations in 8 bits (0..255) by weights in 8 bits (-128..127) with exact sums in int32.
 //
 // Along K the operands are read in groups of 32 bits: four bytes of A where the processor has VNNI
 // (vpdpbusd), elsewhere two numbers of 16 bits (vpmaddwd). vpmaddubsw would be faster without VNNI,
@@ -86,7 +86,7 @@ struct Int8Format {
     return reinterpret_cast<const uint8_t*>(args.b + p * args.groups * kStepBytes);
   }
 
-  // out = a_scale b_scale (sum - a_zero b_sum) + bias
+  // out = a_scale b_scale D + bias, or D itself; see GemmInt8Args
   template <int R>
   static HWY_INLINE void tile(const Args& args, int64_t row, int64_t p, const float* bias,
                               const NarrowFetch& fetch, float* out, int64_t ldo) {
@@ -115,23 +115,52 @@ struct Int8Format {
       b += kStepBytes;
     }
     const int64_t col = p * kPanelWidth;
-    V scale[kPanelVectors], start[kPanelVectors];
     VI sum[kPanelVectors];
     HUGOT_UNROLL
-    for (int v = 0; v < kPanelVectors; ++v) {
-      scale[v] = load(args.b_scale + col + v * kLanes);
-      sum[v] = hn::LoadU(di, args.b_sum + col + v * kLanes);
-      start[v] = bias != nullptr ? load(bias + v * kLanes) : hn::Zero(d);
-    }
+    for (int v = 0; v < kPanelVectors; ++v) sum[v] = hn::LoadU(di, args.b_sum + col + v * kLanes);
     HUGOT_UNROLL
     for (int r = 0; r < R; ++r) {
       const VI zero = hn::Set(di, args.a_zero[row + r]);
+      HUGOT_UNROLL
+      for (int v = 0; v < kPanelVectors; ++v) {
+        acc[r][v] = hn::Sub(acc[r][v], hn::Mul(zero, sum[v]));
+      }
+    }
+    if (args.b_zero != nullptr) {
+      HUGOT_UNROLL
+      for (int v = 0; v < kPanelVectors; ++v) {
+        const VI zero = hn::LoadU(di, args.b_zero + col + v * kLanes);
+        HUGOT_UNROLL
+        for (int r = 0; r < R; ++r) {
+          acc[r][v] = hn::Sub(acc[r][v], hn::Mul(zero, hn::Set(di, args.a_sum[row + r])));
+        }
+      }
+    }
+    if (args.integers) {
+      HUGOT_UNROLL
+      for (int r = 0; r < R; ++r) {
+        HUGOT_UNROLL
+        for (int v = 0; v < kPanelVectors; ++v) {
+          store(hn::BitCast(d, acc[r][v]), out + r * ldo + v * kLanes);
+        }
+      }
+      return;
+    }
+    V scale[kPanelVectors], start[kPanelVectors];
+    HUGOT_UNROLL
+    for (int v = 0; v < kPanelVectors; ++v) {
+      scale[v] = load(args.b_scale + col + v * kLanes);
+      start[v] = bias != nullptr ? load(bias + v * kLanes) : hn::Zero(d);
+    }
+    // Rounded as a graph does it that multiplies and adds in nodes of its own.
+    HUGOT_UNROLL
+    for (int r = 0; r < R; ++r) {
       const V row_scale = set(args.a_scale[row + r]);
       HUGOT_UNROLL
       for (int v = 0; v < kPanelVectors; ++v) {
-        const VI exact = hn::Sub(acc[r][v], hn::Mul(zero, sum[v]));
         const V factor = hn::Mul(row_scale, scale[v]);
-        store(hn::MulAdd(hn::ConvertTo(d, exact), factor, start[v]), out + r * ldo + v * kLanes);
+        const V product = hn::Mul(hn::ConvertTo(d, acc[r][v]), factor);
+        store(hn::Add(product, start[v]), out + r * ldo + v * kLanes);
       }
     }
   }
@@ -154,6 +183,13 @@ HWY_INLINE RowRange row_range(const float* x, int64_t n) {
     poison = hn::MulAdd(v, zero, poison);
   }
   return {hn::GetLane(hn::MinOfLanes(d, low)), max_lanes(high), sum_lanes(poison)};
+}
+
+float range(const float* x, int64_t n, float* low, float* high) {
+  const RowRange result = row_range(x, n);
+  *low = result.low;
+  *high = result.high;
+  return result.poison;
 }
 
 // One row: x = scale (q - zero) but for rounding, with q in 0..255.
@@ -188,6 +224,68 @@ void quantize_rows(const float* x, int64_t rows, int64_t k, int64_t ldx, uint32_
     quantize_row(x + r * ldx, k, reinterpret_cast<QuantizedActivation*>(groups + r * stride),
                  scale + r, zero + r);
   }
+}
+
+// `count` <= kLanes bytes; the other lanes are `fill`.
+template <class T>
+HWY_INLINE hn::Vec<hn::Rebind<T, D>> load_bytes(const T* p, int64_t count, T fill) {
+  const hn::Rebind<T, D> narrow;
+  if (count >= kLanes) return hn::LoadU(narrow, p);
+  T buffer[kLanes];
+  memset(buffer, fill, sizeof(buffer));
+  memcpy(buffer, p, static_cast<size_t>(count));
+  return hn::LoadU(narrow, buffer);
+}
+
+void pack_bytes(const uint8_t* x, uint8_t flip, int64_t rows, int64_t k, int64_t ldx,
+                uint32_t* groups, int64_t stride, int32_t* sum) {
+  const hn::Rebind<uint8_t, D> bytes;
+  const auto mask = hn::Set(bytes, flip);
+  for (int64_t r = 0; r < rows; ++r) {
+    auto* q = reinterpret_cast<QuantizedActivation*>(groups + r * stride);
+    if (k > 0) groups[r * stride + (k - 1) / kInt8Group] = 0;  // the row may not fill it
+    VI total = hn::Zero(di);
+    for (int64_t i = 0; i < k; i += kLanes) {
+      const auto v = hn::Xor(load_bytes(x + r * ldx + i, k - i, flip), mask);
+      total = hn::Add(total, hn::PromoteTo(di, v));
+      if constexpr (sizeof(QuantizedActivation) == 1) {
+        hn::StoreU(v, bytes, reinterpret_cast<uint8_t*>(q) + i);
+      } else {
+        const hn::Rebind<int16_t, D> words;
+        hn::StoreU(hn::PromoteTo(words, v), words, reinterpret_cast<int16_t*>(q) + i);
+      }
+    }
+    sum[r] = hn::GetLane(hn::SumOfLanes(di, total));
+  }
+}
+
+template <class T>
+HWY_INLINE void quantize_bytes(const float* x, int64_t n, float scale, int32_t zero, T* y) {
+  constexpr int32_t kLowest = T(-1) < T(0) ? -128 : 0;
+  const hn::Rebind<T, D> narrow;
+  const V divisor = set(scale), low = set(static_cast<float>(kLowest - zero)),
+          high = set(static_cast<float>(kLowest + 255 - zero));
+  const VI offset = hn::Set(di, zero);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const int64_t count = n - i < kLanes ? n - i : kLanes;
+    const V quotient = hn::Div(load_n(x + i, count), divisor);
+    const V clamped = hn::Min(hn::Max(quotient, low), high);  // in this order NaN gives `low`
+    const auto q = hn::DemoteTo(narrow, hn::Add(hn::NearestInt(clamped), offset));
+    if (count == kLanes) {
+      hn::StoreU(q, narrow, y + i);
+    } else {
+      T buffer[kLanes];
+      hn::StoreU(q, narrow, buffer);
+      memcpy(y + i, buffer, static_cast<size_t>(count));
+    }
+  }
+}
+
+void quantize_uint8(const float* x, int64_t n, float scale, int32_t zero, uint8_t* y) {
+  quantize_bytes(x, n, scale, zero, y);
+}
+void quantize_int8(const float* x, int64_t n, float scale, int32_t zero, int8_t* y) {
+  quantize_bytes(x, n, scale, zero, y);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // that make Highway choose it, HUGOT_ISA naming the set and its namespace, and HUGOT_HWY_TARGET the
 // Highway target that the flags must have led to.
 #include "kernels/cpu/simd/attention-inl.h"
+#include "kernels/cpu/simd/conv-inl.h"
 #include "kernels/cpu/simd/elementwise-inl.h"
 #include "kernels/cpu/simd/gemm-inl.h"
 #include "kernels/cpu/simd/gemm_bf16-inl.h"
@@ -56,7 +57,14 @@ const VectorKernels kVectorKernels = {
     .int8_group = kInt8Group,
     .quantize_rows = quantize_rows,
     .gemm_int8 = gemm_int8,
+    .pack_bytes = pack_bytes,
+    .range = range,
+    .quantize_uint8 = quantize_uint8,
+    .quantize_int8 = quantize_int8,
     .gemm_bf16 = gemm_bf16,
+    .conv_block = kConvVectors * kLanes,
+    .conv = conv,
+    .pad_rows = pad_rows,
     .attention_scratch = attention_scratch,
     .attention = attention,
     .multiply_add_loop = multiply_add_loop,

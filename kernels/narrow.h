@@ -1,7 +1,7 @@
 // Element types of 8 bits and less that are only ever converted: the float8 family, float4e2m1,
 // float8e8m0, and 4- and 2-bit integers (packed, the first element in the low bits).
-#ifndef HUGOT_KERNELS_CAST_NARROW_H_
-#define HUGOT_KERNELS_CAST_NARROW_H_
+#ifndef HUGOT_KERNELS_NARROW_H_
+#define HUGOT_KERNELS_NARROW_H_
 
 #include <cstdint>
 
@@ -31,4 +31,4 @@ void encode_narrow_integers(DType dtype, const int64_t* x, void* bits, int64_t n
 
 }  // namespace hugot
 
-#endif  // HUGOT_KERNELS_CAST_NARROW_H_
+#endif  // HUGOT_KERNELS_NARROW_H_

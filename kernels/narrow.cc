@@ -1,4 +1,4 @@
-#include "kernels/cast/narrow.h"
+#include "kernels/narrow.h"
 
 #include <algorithm>
 #include <cmath>

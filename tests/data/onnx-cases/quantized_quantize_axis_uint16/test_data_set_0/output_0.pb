@@ -1,0 +1,1 @@
+ByJ<c@eSeîbˆecw=w^wFw·vK¿É¾Ó¾¨¾Ä¾ec™códŒbÒeÍvåvwÙvÇv¦¾—¾8¿¿ó¾

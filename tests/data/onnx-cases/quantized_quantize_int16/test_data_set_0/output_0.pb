@@ -1,0 +1,1 @@
+ByJ<h¼hÃhÞg×híh«håh»hÀgi h4hãghhhŸhºgóhæghFhûgÜgßgÃgïh²hoh
