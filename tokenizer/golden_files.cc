@@ -108,7 +108,8 @@ TEST_CASE("vocabulary files give what tokenizer.json gives") {
       different += a.ids != b.ids || a.offsets != b.offsets || a.type_ids != b.type_ids;
       different += tokenizer.decode(a.ids, false) != expected.decode(b.ids, false);
     }
-    CHECK_MESSAGE(different == 0, file.string());
+    const std::string name = file.string();
+    CHECK_MESSAGE(different == 0, name);
   }
 }
 

@@ -129,7 +129,7 @@ def main():
     w.comment("Full case foldings of more than one character.")
     long = [(c, chr(c).casefold()) for c in CODE_POINTS if len(chr(c).casefold()) > 1]
     w.array("LongFold", "kLongFolds",
-            [(hex(c), *(hex(ord(x)) for x in f.ljust(3, "\0"))) for c, f in long])
+            [(hex(c), "{%s}" % ", ".join(hex(ord(x)) for x in f.ljust(3, "\0"))) for c, f in long])
 
     # Grapheme_Cluster_Break, through \\X.
     cluster = pre_tokenizers.Split(Regex(r"\X"), "isolated")
