@@ -83,6 +83,10 @@ FeatureExtraction::Impl::Impl(std::shared_ptr<Session::Impl> session,
   encode_options_.offsets = false;
   encode_options_.tokens = false;
   if (max_length_ > 0) {
+    // The tokenizer would not truncate at all.
+    const size_t added = tokenizer_.added_tokens(/*pair=*/false);
+    require(static_cast<size_t>(max_length_) >= added, ErrorCode::kInvalidArgument, "max length ",
+            max_length_, " leaves no room for the ", added, " special tokens of a text");
     encode_options_.truncation.emplace();
     encode_options_.truncation->max_length = static_cast<size_t>(max_length_);
     if (directory_.truncate_left) encode_options_.truncation->side = Side::kLeft;

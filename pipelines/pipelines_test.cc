@@ -221,6 +221,7 @@ TEST_CASE("feature extraction: no texts, and requests that cannot be met") {
   CHECK(contains(fails([](auto& o) { o.truncate_dim = 33; }), "32 elements"));
   CHECK(contains(fails([](auto& o) { o.truncate_dim = -1; }), "truncate_dim -1"));
   CHECK(contains(fails([](auto& o) { o.max_length = 41; }), "40 positions"));
+  CHECK(contains(fails([](auto& o) { o.max_length = 1; }), "2 special tokens"));
   CHECK(contains(fails([](auto& o) { o.prompt_name = "x"; }), "query"));
   CHECK(contains(fails([](auto& o) { o.output_name = "x"; }), "last_hidden_state"));
   CHECK(contains(fails([](auto& o) { o.onnx_filename = "x.onnx"; }), "x.onnx"));

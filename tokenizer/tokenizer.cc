@@ -126,11 +126,10 @@ void drop_columns(Encoding& encoding, const EncodeOptions& options) {
   for (Encoding& window : encoding.overflowing) drop_columns(window, options);
 }
 
-// Tokens of max_length that are left for the text itself.
+// Tokens of max_length that are left for the text itself. Where it is less than the special tokens
+// the reference does not truncate at all: its subtraction wraps around.
 size_t room_for_text(const Truncation& truncation, size_t added_tokens) {
-  require(truncation.max_length >= added_tokens, ErrorCode::kInvalidArgument, "truncation to ",
-          truncation.max_length, " tokens leaves no room for ", added_tokens, " special tokens");
-  return truncation.max_length - added_tokens;
+  return truncation.max_length < added_tokens ? kNoLimit : truncation.max_length - added_tokens;
 }
 
 // Cuts the ids behind `begin` down to `room`; the errors are those of truncating an Encoding.

@@ -114,12 +114,18 @@ TEST_CASE("invalid UTF-8 is refused with its position") {
   CHECK(validate_utf8("ab\xF4\x8F\xBF\xBF\xED\x9F\xBF\xEF\xBF\xBD") == kValidUtf8);
 }
 
-TEST_CASE("truncation that cannot be met") {
+TEST_CASE("truncation that cannot be met, and to less than the special tokens") {
   const Tokenizer tokenizer = bert();
   EncodeOptions options;
-  options.truncation = Truncation{.max_length = 1};
-  CHECK(error_of([&] { tokenizer.encode("the fox", options); }).code() ==
-        ErrorCode::kInvalidArgument);
+  // Less than the special tokens: not truncated, as in the reference.
+  const auto whole = tokenizer.encode("the fox").ids;
+  for (const size_t max_length : {0, 1}) {
+    options.truncation = Truncation{.max_length = max_length};
+    CHECK(tokenizer.encode("the fox", options).ids == whole);
+    std::vector<int32_t> same;
+    tokenizer.encode_ids("the fox", options, same);
+    CHECK(same == whole);
+  }
   options.truncation = Truncation{.max_length = 2};
   CHECK(tokenizer.encode("the fox", options).ids == std::vector<int32_t>{2, 3});
   options.truncation = Truncation{.max_length = 3, .stride = 1};
