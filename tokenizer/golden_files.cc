@@ -2,7 +2,7 @@
 // library 0.2.3, and those of the tokenizer.json of the same model.
 #include <doctest/doctest.h>
 
-#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
