@@ -92,7 +92,7 @@ NormalizerPtr normalizer_of(const std::string& table) {
 int wrong_mappings(const std::string& table, const std::map<char32_t, std::string>& changed) {
   const NormalizerPtr normalizer = normalizer_of(table);
   int wrong = 0;
-  for (char32_t c = 0; c <= 0x10FFFF; ++c) {
+  for (char32_t c = 0; c <= 0x10FFFF; c += kStride) {
     if (is_surrogate(c)) continue;
     NormalizedString string(to_utf8(c), 0, false);
     normalizer->normalize(string);
@@ -102,14 +102,14 @@ int wrong_mappings(const std::string& table, const std::map<char32_t, std::strin
   return wrong;
 }
 
-// Code points that an expression matches alone.
-std::vector<bool> matched(const std::string& expression) {
+// Code points for which it is wrong whether an expression matches them alone.
+int wrong_matches(const std::string& expression, const std::vector<bool>& expected) {
   const Regex regex(expression);
-  std::vector<bool> out(0x110000);
-  for (char32_t c = 0; c <= 0x10FFFF; ++c) {
-    if (!is_surrogate(c)) out[c] = !regex.find_all(to_utf8(c)).empty();
+  int wrong = 0;
+  for (char32_t c = 0; c <= 0x10FFFF; c += kStride) {
+    if (!is_surrogate(c)) wrong += regex.find_all(to_utf8(c)).empty() == expected[c];
   }
-  return out;
+  return wrong;
 }
 
 }  // namespace
@@ -147,10 +147,10 @@ TEST_CASE("golden code points") {
         each_code_point(range, "-", [&](char32_t c) { expected[c] = true; });
       }
       if (!grapheme) {
-        CHECK_MESSAGE(matched(expression) == expected, expression);
+        CHECK_MESSAGE(wrong_matches(expression, expected) == 0, expression);
       } else {
         int wrong = 0;
-        for (char32_t c = 0; c <= 0x10FFFF; ++c) {
+        for (char32_t c = 0; c <= 0x10FFFF; c += kStride) {
           if (is_surrogate(c)) continue;
           const std::string text = "a" + to_utf8(c);
           wrong += (grapheme_end(text, 0, true) == text.size()) != expected[c];

@@ -152,7 +152,9 @@ void run_component(const Json& description, Tally& tally) {
   const Json record = with_charsmaps(description);
   const std::string kind = record["kind"];
   const std::string name = record["name"];
+  uint32_t count = 0;
   const auto check = [&](const Json& c, const std::function<std::string()>& run) {
+    if (count++ % kStride != 0) return;
     std::string difference;
     try {
       difference = run();

@@ -2,7 +2,7 @@
 // library 0.2.3, and those of the tokenizer.json of the same model.
 #include <doctest/doctest.h>
 
-#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -70,7 +70,9 @@ TEST_CASE("golden SentencePiece models") {
     const std::string name = file.filename().string().substr(0, file.filename().string().find('.'));
     Tally tally{name};
     const Tokenizer tokenizer = load(file, name + ".model");
+    uint32_t count = 0;
     each_line(kGolden / "spm" / (name + ".jsonl.xz"), [&](const Json& record) {
+      if (count++ % kStride != 0) return;
       std::string difference;
       if (record["k"] == "encode") {
         difference = compare_pieces(tokenizer, record, texts[record["i"].get<size_t>()]);
@@ -102,7 +104,8 @@ TEST_CASE("vocabulary files give what tokenizer.json gives") {
     options.add_special_tokens = file.extension() != ".model";
     options.encode_special_tokens = !options.add_special_tokens;
     int different = 0;
-    for (const std::string& text : texts) {
+    for (size_t i = 0; i < texts.size(); i += kStride) {
+      const std::string& text = texts[i];
       const Encoding a = tokenizer.encode(text, options);
       const Encoding b = expected.encode(text, options);
       different += a.ids != b.ids || a.offsets != b.offsets || a.type_ids != b.type_ids;

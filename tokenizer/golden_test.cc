@@ -64,6 +64,7 @@ class RecordRunner {
 
   void run(const Json& record) {
     const std::string kind = record["k"];
+    if (kind != "texts" && count_++ % kStride != 0) return;
     const auto what = [&] { return record.dump().substr(0, 160); };
     if (kind == "texts") {
       index_ = record["i"].get<std::vector<size_t>>();
@@ -150,6 +151,7 @@ class RecordRunner {
   const std::vector<std::string>& all_texts_;
   std::vector<size_t> index_;
   Tally& tally_;
+  uint32_t count_ = 0;
 };
 
 // Loads, or counts as unsupported and returns nothing.
