@@ -45,7 +45,8 @@ enum class Side { kLeft, kRight };
 struct Truncation {
   enum class Strategy { kLongestFirst, kOnlyFirst, kOnlySecond };
 
-  size_t max_length = 512;  // special tokens included
+  // Special tokens included. Nothing is cut when they alone are more, as in the reference.
+  size_t max_length = 512;
   Strategy strategy = Strategy::kLongestFirst;
   Side side = Side::kRight;  // the end that is cut
   size_t stride = 0;         // tokens that consecutive windows share

@@ -87,13 +87,8 @@ void append_encoding(std::string& out, const Encoding& encoding) {
               [&](int32_t word) { out += word < 0 ? "null" : std::to_string(word); });
 }
 
-std::string encode(const JsonRow& row, const Tokenizer& tokenizer, EncodeOptions options) {
+std::string encode(const JsonRow& row, const Tokenizer& tokenizer, const EncodeOptions& options) {
   const std::string text = row.text("input");
-  // The reference does not cut at all when there is no room for the special tokens.
-  if (options.truncation && options.add_special_tokens &&
-      options.truncation->max_length < tokenizer.added_tokens(row.has("pair"))) {
-    options.truncation.reset();
-  }
   const Encoding encoding = row.has("pair") ? tokenizer.encode(text, row.text("pair"), options)
                                             : tokenizer.encode(text, options);
   std::string out;
