@@ -260,23 +260,20 @@ TEST_CASE("malformed vocabulary files") {
 }
 
 TEST_CASE("what is cut out of a file does not change what is malformed") {
-  const std::pair<std::string, ErrorCode> kCases[] = {
-      {R"({"model":{"type":"BPE","vocab":{"a":0,"b":1},"merges":[["a","b"],"a b"]}})",
-       ErrorCode::kInvalidData},
-      {R"({"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":["a b c"]}})",
-       ErrorCode::kInvalidData},
-      {R"({"model":{"type":"BPE","vocab":{"a":00},"merges":[]}})", ErrorCode::kInvalidData},
-      {R"({"model":{"type":"BPE","vocab":{"a":0}"merges":[]}})", ErrorCode::kInvalidData},
-      {R"({"model":{"type":"BPE","vocab":{"\ud800":0},"merges":[]}})", ErrorCode::kInvalidData},
-      {R"({"model":{"type":"Unigram","vocab":[["a",-1.0],["b",01]]}})", ErrorCode::kInvalidData},
-      {R"({"model":{"type":"Unigram","vocab":[["a",-1.0,3]]}})", ErrorCode::kInvalidData},
-      {R"({"model":{"type":"Unigram","unk_id":1,"vocab":[["a",-1]]}})", ErrorCode::kInvalidData},
-      {"{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"\xFF\":0},\"unk_token\":\"a\"}}",
-       ErrorCode::kInvalidData},
+  const std::string kCases[] = {
+      R"({"model":{"type":"BPE","vocab":{"a":0,"b":1},"merges":[["a","b"],"a b"]}})",
+      R"({"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":["a b c"]}})",
+      R"({"model":{"type":"BPE","vocab":{"a":00},"merges":[]}})",
+      R"({"model":{"type":"BPE","vocab":{"a":0}"merges":[]}})",
+      R"({"model":{"type":"BPE","vocab":{"\ud800":0},"merges":[]}})",
+      R"({"model":{"type":"Unigram","vocab":[["a",-1.0],["b",01]]}})",
+      R"({"model":{"type":"Unigram","vocab":[["a",-1.0,3]]}})",
+      R"({"model":{"type":"Unigram","unk_id":1,"vocab":[["a",-1]]}})",
+      "{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"\xFF\":0},\"unk_token\":\"a\"}}",
   };
-  for (const auto& [json, code] : kCases) {
+  for (const std::string& json : kCases) {
     const Error error = error_of([&] { Tokenizer::from_json(json); });
-    CHECK_MESSAGE(error.code() == code, json, ": ", std::string(error.what()));
+    CHECK_MESSAGE(error.code() == ErrorCode::kInvalidData, json, ": ", std::string(error.what()));
   }
   // A member that comes twice counts once, and the last one does.
   const Tokenizer twice = Tokenizer::from_json(
