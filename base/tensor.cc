@@ -1,5 +1,6 @@
 #include "base/tensor.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -30,7 +31,8 @@ std::shared_ptr<std::vector<std::string>> allocate_strings(size_t count) {
 
 // What the copies of a deferred tensor share.
 struct Deferred {
-  std::once_flag once;
+  std::atomic<bool> made = false;
+  std::mutex mutex;  // not std::call_once: the thread sanitizer loses calls that throw
   std::function<Tensor()> make;
   Tensor tensor;
 };
@@ -62,13 +64,16 @@ Tensor Tensor::deferred(DType dtype, const Shape& shape, std::function<Tensor()>
 
 void* Tensor::deferred_data() const {
   auto& deferred = *const_cast<Deferred*>(static_cast<const Deferred*>(owner_.get()));
-  std::call_once(deferred.once, [&] {
+  if (deferred.made.load(std::memory_order_acquire)) return deferred.tensor.raw();
+  const std::lock_guard lock(deferred.mutex);
+  if (!deferred.made.load(std::memory_order_relaxed)) {
     Tensor made = deferred.make();
     require(made.dtype() == dtype_ && made.size() == size(), ErrorCode::kInternal,
             "a deferred tensor became ", describe(made), " and not ", describe(*this));
     deferred.tensor = std::move(made);
     deferred.make = nullptr;
-  });
+    deferred.made.store(true, std::memory_order_release);
+  }
   return deferred.tensor.raw();
 }
 
