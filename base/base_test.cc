@@ -1,6 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cmath>
+#include <thread>
+#include <vector>
 
 #include "base/dtype.h"
 #include "base/error.h"
@@ -70,6 +73,22 @@ TEST_CASE("errors carry their contexts in front") {
     CHECK(std::string(error.what()) == "loading x: bad 7");
     CHECK(error.code() == ErrorCode::kInvalidData);
   }
+}
+
+TEST_CASE("threads may ask a deferred tensor at the same time") {
+  std::atomic<int> made = 0, right = 0;
+  const Tensor tensor = Tensor::deferred(DType::kFloat32, {1}, [&] {
+    ++made;
+    return Tensor::scalar<float>(7);
+  });
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&right, copy = tensor] { right += *copy.data<float>() == 7 ? 1 : 0; });
+    }
+  }
+  CHECK(made == 1);
+  CHECK(right == 4);
 }
 
 TEST_CASE("a deferred tensor is made once, for all its copies") {
