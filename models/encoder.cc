@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "graph/exec/state_pool.h"
+#include "models/compiled_model.h"
 #include "models/encoder_output.h"
-#include "models/packed_cache.h"
 
 namespace hugot {
 namespace {
@@ -41,10 +41,9 @@ std::vector<RaggedInput> describe_inputs(const Graph& graph, const EncoderOption
   return inputs;
 }
 
-// Everything but the model that decides which weights are packed, and how.
-std::string how_packed(const EncoderOptions& options, int output) {
-  return str(precision_name(options.precision), " output ", output, " rows ",
-             static_cast<int>(options.rows), " type ids ", options.may_have_type_ids,
+// CompileOptions::how_packed
+std::string how_packed(const EncoderOptions& options) {
+  return str("rows ", static_cast<int>(options.rows), " type ids ", options.may_have_type_ids,
              " first position ", options.first_position);
 }
 
@@ -280,38 +279,15 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
         if (options.rows != EncoderRows::kAll) {
           context.wanted_row = options.rows == EncoderRows::kFirst ? 0 : -1;
         }
-        std::string why_not;
-        try {
-          // The graph is given away, so that weights can be released as soon as they are packed.
-          Graph graph = std::exchange(model.graph, {});
-          constexpr int kOnly = 0;  // of the outputs that were kept
-          optimize_for_ragged(graph, inputs, std::span(&kOnly, 1), context);
-          if (options.precision != Precision::kFloat32) {
-            lower_precision(graph, context, precision_name(options.precision));
-          }
-          std::optional<PackedCache> cache;
-          if (!options.cache_directory.empty() && !model.files.empty()) {
-            cache.emplace(options.cache_directory, model.files, how_packed(options, output));
-          }
-          auto plan =
-              RaggedPlan::compile(std::move(graph), inputs, cache ? *cache : fresh_blocks());
-          if (cache) cache->save();
-          model.drop_pages();
-          return std::make_shared<RaggedEncoder>(std::move(plan), std::move(context));
-        } catch (const Error& error) {
-          if (error.code() != ErrorCode::kUnsupported) throw;
-          why_not = error.what();
+        CompiledModel compiled = compile_model(model, output, inputs, context,
+                                               {.precision = options.precision,
+                                                .cache_directory = options.cache_directory,
+                                                .how_packed = how_packed(options)});
+        if (compiled.ragged != nullptr) {
+          return std::make_shared<RaggedEncoder>(std::move(compiled.ragged), std::move(context));
         }
-        require(options.precision == Precision::kFloat32, ErrorCode::kUnsupported, "precision ",
-                precision_name(options.precision),
-                " needs a graph that runs without padding: ", why_not);
-        const LoadOptions again{.external_data_directory = model.external_data_directory};
-        Graph graph = model.path.empty() ? load_model(model.bytes, model.owner, ops, again).graph
-                                         : load_model(model.path, ops, again).graph;
-        keep_outputs(graph, std::span(&output, 1));
-        optimize_exact(graph, context);
-        return std::make_shared<OneByOneEncoder>(Plan::compile(std::move(graph)), std::move(inputs),
-                                                 options.rows, std::move(why_not));
+        return std::make_shared<OneByOneEncoder>(std::move(compiled.exact), std::move(inputs),
+                                                 options.rows, std::move(compiled.why_not_ragged));
       });
 }
 

@@ -1,15 +1,14 @@
 #include "models/image_encoder.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "base/error.h"
 #include "graph/exec/executor.h"
 #include "graph/exec/state_pool.h"
 #include "kernels/convert.h"
+#include "models/compiled_model.h"
 #include "models/encoder_output.h"
-#include "models/packed_cache.h"
 
 namespace hugot {
 namespace {
@@ -28,7 +27,7 @@ Shape image_shape(const Graph& graph, const Shape& given) {
   const auto& declared = graph.fact(id).shape;
   if (!declared) {
     require(given.rank() > 0, ErrorCode::kInvalidArgument,
-            "the model does not say the size of its ", "images, so it has to be given");
+            "the model does not say the size of its images, so it has to be given");
     return given;
   }
   require(declared->size() == 4 && (!(*declared)[0].is_number() || (*declared)[0].is(1)),
@@ -263,49 +262,25 @@ std::shared_ptr<const ImageEncoder> ImageEncoder::load(const std::filesystem::pa
 
 std::shared_ptr<const ImageEncoder> ImageEncoder::load(LoadedModel model, const OpRegistry& ops,
                                                        const ImageEncoderOptions& options) {
-  return with_context(
-      [&] { return model.path.string(); },
-      [&]() -> std::shared_ptr<const ImageEncoder> {
-        const int output = find_output(model.graph, options.output);
-        keep_outputs(model.graph, std::span(&output, 1));
-        const Shape image = image_shape(model.graph, options.image);
-        const std::vector<RaggedInput> inputs = describe_inputs(model.graph, image);
-        PassContext context{ops, {}, options.observer};
-        std::string why_not;
-        try {
-          // The graph is given away, so that weights can be released as soon as they are packed.
-          Graph graph = std::exchange(model.graph, {});
-          constexpr int kOnly = 0;  // of the outputs that were kept
-          optimize_for_ragged(graph, inputs, std::span(&kOnly, 1), context);
-          if (options.precision != Precision::kFloat32) {
-            lower_precision(graph, context, precision_name(options.precision));
-          }
-          std::optional<PackedCache> cache;
-          if (!options.cache_directory.empty() && !model.files.empty()) {
-            cache.emplace(options.cache_directory, model.files,
-                          str(precision_name(options.precision), " output ", output, " image ",
-                              image.to_string()));
-          }
-          auto plan =
-              RaggedPlan::compile(std::move(graph), inputs, cache ? *cache : fresh_blocks());
-          if (cache) cache->save();
-          model.drop_pages();
-          return std::make_shared<RaggedImages>(std::move(plan), image, std::move(context));
-        } catch (const Error& error) {
-          if (error.code() != ErrorCode::kUnsupported) throw;
-          why_not = error.what();
-        }
-        require(options.precision == Precision::kFloat32, ErrorCode::kUnsupported, "precision ",
-                precision_name(options.precision),
-                " needs a graph that runs without padding: ", why_not);
-        const LoadOptions again{.external_data_directory = model.external_data_directory};
-        Graph graph = model.path.empty() ? load_model(model.bytes, model.owner, ops, again).graph
-                                         : load_model(model.path, ops, again).graph;
-        keep_outputs(graph, std::span(&output, 1));
-        optimize_exact(graph, context);
-        return std::make_shared<OneByOneImages>(Plan::compile(std::move(graph)), image,
-                                                std::move(why_not));
-      });
+  return with_context([&] { return model.path.string(); },
+                      [&]() -> std::shared_ptr<const ImageEncoder> {
+                        const int output = find_output(model.graph, options.output);
+                        keep_outputs(model.graph, std::span(&output, 1));
+                        const Shape image = image_shape(model.graph, options.image);
+                        const std::vector<RaggedInput> inputs = describe_inputs(model.graph, image);
+                        PassContext context{ops, {}, options.observer};
+                        CompiledModel compiled =
+                            compile_model(model, output, inputs, context,
+                                          {.precision = options.precision,
+                                           .cache_directory = options.cache_directory,
+                                           .how_packed = "image " + image.to_string()});
+                        if (compiled.ragged != nullptr) {
+                          return std::make_shared<RaggedImages>(std::move(compiled.ragged), image,
+                                                                std::move(context));
+                        }
+                        return std::make_shared<OneByOneImages>(std::move(compiled.exact), image,
+                                                                std::move(compiled.why_not_ragged));
+                      });
 }
 
 }  // namespace hugot

@@ -1,0 +1,59 @@
+#include "models/compiled_model.h"
+
+#include <optional>
+#include <utility>
+
+#include "base/error.h"
+#include "models/encoder_output.h"
+#include "models/packed_cache.h"
+
+namespace hugot {
+namespace {
+
+std::shared_ptr<const RaggedPlan> compile_ragged(LoadedModel& model, int output,
+                                                 const std::vector<RaggedInput>& inputs,
+                                                 PassContext& context,
+                                                 const CompileOptions& options) {
+  // The graph is given away, so that weights can be released as soon as they are packed.
+  Graph graph = std::exchange(model.graph, {});
+  constexpr int kOnly = 0;  // of the outputs that were kept
+  optimize_for_ragged(graph, inputs, std::span(&kOnly, 1), context);
+  const char* const precision = precision_name(options.precision);
+  if (options.precision != Precision::kFloat32) lower_precision(graph, context, precision);
+  std::optional<PackedCache> cache;
+  if (!options.cache_directory.empty() && !model.files.empty()) {
+    cache.emplace(options.cache_directory, model.files,
+                  str(precision, " output ", output, " ", options.how_packed));
+  }
+  auto plan = RaggedPlan::compile(std::move(graph), inputs, cache ? *cache : fresh_blocks());
+  if (cache) cache->save();
+  model.drop_pages();
+  return plan;
+}
+
+}  // namespace
+
+CompiledModel compile_model(LoadedModel& model, int output, const std::vector<RaggedInput>& inputs,
+                            PassContext& context, const CompileOptions& options) {
+  std::string why_not;
+  try {
+    return {.ragged = compile_ragged(model, output, inputs, context, options),
+            .exact = nullptr,
+            .why_not_ragged = {}};
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kUnsupported) throw;
+    why_not = error.what();
+  }
+  require(options.precision == Precision::kFloat32, ErrorCode::kUnsupported, "precision ",
+          precision_name(options.precision), " needs a graph that runs without padding: ", why_not);
+  const LoadOptions again{.external_data_directory = model.external_data_directory};
+  Graph graph = model.path.empty() ? load_model(model.bytes, model.owner, context.ops, again).graph
+                                   : load_model(model.path, context.ops, again).graph;
+  keep_outputs(graph, std::span(&output, 1));
+  optimize_exact(graph, context);
+  return {.ragged = nullptr,
+          .exact = Plan::compile(std::move(graph)),
+          .why_not_ragged = std::move(why_not)};
+}
+
+}  // namespace hugot
