@@ -66,9 +66,7 @@ GemmArgs part_of(GemmArgs args, const GemmPiece& piece) {
   args.m = piece.rows;
   args.a += piece.row * args.lda;
   args.c += piece.row * args.ldc;
-  if (args.epilogue.residual != nullptr) {
-    args.epilogue.residual += piece.row * args.epilogue.residual_stride;
-  }
+  args.epilogue = args.epilogue.from_row(piece.row);
   args.panel_begin = piece.panel_begin;
   args.panel_end = piece.panel_end;
   return args;

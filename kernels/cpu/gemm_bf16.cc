@@ -42,20 +42,17 @@ void gemm_bf16(int64_t m, const float* a, int64_t lda, std::span<const GemmProdu
       [&](size_t i, const GemmPiece& piece) {
         const Bf16Matrix& b = matrix(i);
         const GemmProduct& product = products[i];
-        GemmBf16Args args = {.m = piece.rows,
-                             .n = b.n(),
-                             .k = b.k(),
-                             .a = a + piece.row * lda,
-                             .lda = lda,
-                             .b = b.data_.get(),
-                             .c = product.c + piece.row * product.ldc,
-                             .ldc = product.ldc,
-                             .epilogue = product.epilogue,
-                             .panel_begin = piece.panel_begin,
-                             .panel_end = piece.panel_end};
-        if (args.epilogue.residual != nullptr) {
-          args.epilogue.residual += piece.row * args.epilogue.residual_stride;
-        }
+        const GemmBf16Args args = {.m = piece.rows,
+                                   .n = b.n(),
+                                   .k = b.k(),
+                                   .a = a + piece.row * lda,
+                                   .lda = lda,
+                                   .b = b.data_.get(),
+                                   .c = product.c + piece.row * product.ldc,
+                                   .ldc = product.ldc,
+                                   .epilogue = product.epilogue.from_row(piece.row),
+                                   .panel_begin = piece.panel_begin,
+                                   .panel_end = piece.panel_end};
         b.kernels_.gemm_bf16(&args);
       });
 }

@@ -131,24 +131,21 @@ void gemm_int8(int64_t m, const float* a, int64_t lda, std::span<const GemmProdu
       [&](size_t i, const GemmPiece& piece) {
         const Int8Matrix& b = matrix(i);
         const GemmProduct& product = products[i];
-        GemmInt8Args args = {.m = piece.rows,
-                             .n = b.n(),
-                             .groups = b.groups_,
-                             .a = quantized + piece.row * stride,
-                             .a_stride = stride,
-                             .a_scale = scale + piece.row,
-                             .a_zero = zero + piece.row,
-                             .b = b.data_.get(),
-                             .b_scale = b.scale_.get(),
-                             .b_sum = b.sum_.get(),
-                             .c = product.c + piece.row * product.ldc,
-                             .ldc = product.ldc,
-                             .epilogue = product.epilogue,
-                             .panel_begin = piece.panel_begin,
-                             .panel_end = piece.panel_end};
-        if (args.epilogue.residual != nullptr) {
-          args.epilogue.residual += piece.row * args.epilogue.residual_stride;
-        }
+        const GemmInt8Args args = {.m = piece.rows,
+                                   .n = b.n(),
+                                   .groups = b.groups_,
+                                   .a = quantized + piece.row * stride,
+                                   .a_stride = stride,
+                                   .a_scale = scale + piece.row,
+                                   .a_zero = zero + piece.row,
+                                   .b = b.data_.get(),
+                                   .b_scale = b.scale_.get(),
+                                   .b_sum = b.sum_.get(),
+                                   .c = product.c + piece.row * product.ldc,
+                                   .ldc = product.ldc,
+                                   .epilogue = product.epilogue.from_row(piece.row),
+                                   .panel_begin = piece.panel_begin,
+                                   .panel_end = piece.panel_end};
         b.kernels_.gemm_int8(&args);
       });
 }

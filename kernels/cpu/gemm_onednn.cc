@@ -120,10 +120,9 @@ class OnednnGemm final : public GemmProvider {
     if (m <= 0) return;
     const int64_t threads = pool == nullptr ? 1 : pool->size();
     parallel_for(pool, m, (m + threads - 1) / threads, [&](int64_t begin, int64_t end) {
-      Epilogue part = epilogue;
-      if (part.residual != nullptr) part.residual += begin * part.residual_stride;
       translate_errors([&] {
-        run_rows(end - begin, a + begin * lda, lda, *matrix, c + begin * ldc, ldc, part);
+        run_rows(end - begin, a + begin * lda, lda, *matrix, c + begin * ldc, ldc,
+                 epilogue.from_row(begin));
       });
     });
   }

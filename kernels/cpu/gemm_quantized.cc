@@ -130,27 +130,24 @@ class QuantizedProduct {
     });
     const double work = static_cast<double>(m) * static_cast<double>(b.n() * b.k());
     for_gemm_pieces(m, b.panels_, work, pool, [&](const GemmPiece& piece) {
-      GemmInt8Args args = {.m = piece.rows,
-                           .n = b.n(),
-                           .groups = b.groups_,
-                           .a = rows + piece.row * stride,
-                           .a_stride = stride,
-                           .a_scale = scale + piece.row,
-                           .a_zero = zero + piece.row,
-                           .a_sum = sum + piece.row,
-                           .b = b.data_.get(),
-                           .b_scale = b.scale_.data(),
-                           .b_sum = b.sum_.get(),
-                           .b_zero = b.zero_.empty() ? nullptr : b.zero_.data(),
-                           .integers = integers,
-                           .c = c + piece.row * ldc,
-                           .ldc = ldc,
-                           .epilogue = epilogue,
-                           .panel_begin = piece.panel_begin,
-                           .panel_end = piece.panel_end};
-      if (args.epilogue.residual != nullptr) {
-        args.epilogue.residual += piece.row * epilogue.residual_stride;
-      }
+      const GemmInt8Args args = {.m = piece.rows,
+                                 .n = b.n(),
+                                 .groups = b.groups_,
+                                 .a = rows + piece.row * stride,
+                                 .a_stride = stride,
+                                 .a_scale = scale + piece.row,
+                                 .a_zero = zero + piece.row,
+                                 .a_sum = sum + piece.row,
+                                 .b = b.data_.get(),
+                                 .b_scale = b.scale_.data(),
+                                 .b_sum = b.sum_.get(),
+                                 .b_zero = b.zero_.empty() ? nullptr : b.zero_.data(),
+                                 .integers = integers,
+                                 .c = c + piece.row * ldc,
+                                 .ldc = ldc,
+                                 .epilogue = epilogue.from_row(piece.row),
+                                 .panel_begin = piece.panel_begin,
+                                 .panel_end = piece.panel_end};
       kernels.gemm_int8(&args);
     });
   }

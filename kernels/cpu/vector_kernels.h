@@ -16,6 +16,13 @@ struct Epilogue {
   Activation activation = Activation::kNone;
   const float* residual = nullptr;  // [M, N] or null; may be C itself (same stride)
   int64_t residual_stride = 0;      // floats from one row to the next
+
+  // The same for the rows from `row` on.
+  Epilogue from_row(int64_t row) const {
+    Epilogue rest = *this;
+    if (residual != nullptr) rest.residual += row * residual_stride;
+    return rest;
+  }
 };
 
 // One matrix product on a range of column panels; a panel is `gemm_panel_width` columns of B.
@@ -147,7 +154,8 @@ struct VectorKernels {
   // y = a * b + c; one rounding where the instruction set has FMA, two elsewhere.
   void (*mul_add)(const float* a, const float* b, const float* c, float* y, int64_t n);
 
-  // Empty input: sum, dot, sum_squares 0; max -inf; min +inf. NaN wins in max and min.
+  // Empty input: sum, dot, sum_squares 0; max -inf; min +inf. NaN wins in max and min. `sum` has
+  // the same bits on every instruction set.
   float (*sum)(const float* x, int64_t n);
   float (*sum_squares)(const float* x, int64_t n);
   float (*dot)(const float* a, const float* b, int64_t n);

@@ -259,6 +259,8 @@ TEST_CASE("reductions") {
       std::vector<float> shifted(n + 3);
       std::copy_n(x.begin(), n, shifted.begin() + 3);
       CHECK(bits(kernels.sum(x.data(), count)) == bits(kernels.sum(shifted.data() + 3, count)));
+      CHECK(bits(kernels.sum(x.data(), count)) ==
+            bits(find_isa("scalar").kernels->sum(x.data(), count)));
       for (size_t i = 0; i < n; i += 7) {
         std::vector<float> with_nan = x;
         with_nan[i] = kNan;

@@ -37,29 +37,6 @@ T magnitude(T x) {
 
 }  // namespace
 
-// The sum of a run as four accumulators of four lanes give it, in the same order on every
-// instruction set: a graph that quantizes what it has summed up would otherwise round to other
-// steps on other machines.
-float ordered_sum(const float* x, int64_t n) {
-  constexpr int64_t kLanes = 4, kAccumulators = 4;
-  float sums[kAccumulators][kLanes] = {};
-  int64_t i = 0;
-  for (; i + kAccumulators * kLanes <= n; i += kAccumulators * kLanes) {
-    for (int64_t a = 0; a < kAccumulators; ++a) {
-      for (int64_t lane = 0; lane < kLanes; ++lane) sums[a][lane] += x[i + a * kLanes + lane];
-    }
-  }
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) sums[0][lane] += x[i + lane];
-  }
-  for (int64_t lane = 0; i < n; ++i, ++lane) sums[1][lane] += x[i];
-  float total[kLanes];
-  for (int64_t lane = 0; lane < kLanes; ++lane) {
-    total[lane] = (sums[0][lane] + sums[1][lane]) + (sums[2][lane] + sums[3][lane]);
-  }
-  return (total[0] + total[2]) + (total[1] + total[3]);
-}
-
 // A reduction says what it accumulates in (State<T>, starting as State<T>{} or `start`), how an
 // element is taken in, what the result is, and, where there is one, which vector kernel reduces a
 // run of floats to a number that `merge` takes in.
@@ -79,7 +56,7 @@ struct Sum {
   static void step(State<T>& state, Compute<T> x) {
     state += static_cast<State<T>>(x);
   }
-  static auto simd(const cpu::VectorKernels&) { return &ordered_sum; }
+  static auto simd(const cpu::VectorKernels& k) { return k.sum; }
   static void merge(double& state, float run) { state += static_cast<double>(run); }
   template <class T>
   static auto finish(const State<T>& state, int64_t /*count*/) {

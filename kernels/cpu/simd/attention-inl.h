@@ -111,7 +111,7 @@ HWY_INLINE float score_softmax(const AttentionArgs& args, int64_t head, int64_t 
   const float max = scale_scores(capped ? 1.0f : args.scale, bias, x, n);
   if (max == -__builtin_inff()) {
     // Nothing is visible, or every visible score is NaN: keep the NaN, or give zeros.
-    const float total = sum(x, n);
+    const float total = row_sum(x, n);
     for (int64_t j = 0; j < n; ++j) x[j] = 0;
     return total == total ? 0.0f : total;
   }

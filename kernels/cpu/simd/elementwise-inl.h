@@ -85,9 +85,32 @@ HWY_INLINE float fold_sum(int64_t n, Term term) {
       [](V a, V b) HUGOT_LAMBDA { return hn::Add(a, b); }));
 }
 
-float sum(const float* x, int64_t n) {
+// In the order that suits the vectors of this instruction set.
+HWY_INLINE float row_sum(const float* x, int64_t n) {
   return fold_sum(n, [&](V acc, int64_t i, int64_t count)
                          HUGOT_LAMBDA { return hn::Add(acc, load_n(x + i, count)); });
+}
+
+// In the order of four accumulators of four lanes on every instruction set: a graph that quantizes
+// what it has summed up would otherwise round to other steps on other machines.
+float sum(const float* x, int64_t n) {
+  constexpr int64_t kWidth = 4, kAccumulators = 4;
+  float sums[kAccumulators][kWidth] = {};
+  int64_t i = 0;
+  for (; i + kAccumulators * kWidth <= n; i += kAccumulators * kWidth) {
+    for (int64_t a = 0; a < kAccumulators; ++a) {
+      for (int64_t lane = 0; lane < kWidth; ++lane) sums[a][lane] += x[i + a * kWidth + lane];
+    }
+  }
+  for (; i + kWidth <= n; i += kWidth) {
+    for (int64_t lane = 0; lane < kWidth; ++lane) sums[0][lane] += x[i + lane];
+  }
+  for (int64_t lane = 0; i < n; ++i, ++lane) sums[1][lane] += x[i];
+  float total[kWidth];
+  for (int64_t lane = 0; lane < kWidth; ++lane) {
+    total[lane] = (sums[0][lane] + sums[1][lane]) + (sums[2][lane] + sums[3][lane]);
+  }
+  return (total[0] + total[2]) + (total[1] + total[3]);
 }
 
 float dot(const float* a, const float* b, int64_t n) {

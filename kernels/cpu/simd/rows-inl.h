@@ -90,7 +90,7 @@ HWY_INLINE float variance(const float* x, float mean, int64_t n) {
 void layer_norm(const float* x, const float* gamma, const float* beta, float eps, int64_t rows,
                 int64_t cols, float* y, float* mean_out, float* inv_std_out) {
   for (int64_t r = 0; r < rows; ++r, x += cols, y += cols) {
-    const float mean = sum(x, cols) / static_cast<float>(cols);
+    const float mean = row_sum(x, cols) / static_cast<float>(cols);
     const float inv_std = inverse_sqrt(variance(x, mean, cols) + eps);
     normalize_row(x, gamma, beta, mean, inv_std, cols, y);
     if (mean_out != nullptr) mean_out[r] = mean;
