@@ -341,4 +341,28 @@ std::string difference(const Tensor& actual, const Tensor& expected, const Toler
   return "";
 }
 
+Tensor run_exact(Graph graph, const Tensor& input) {
+  infer(graph);
+  Executor executor(Plan::compile(std::move(graph)));
+  return executor.run(std::span(&input, 1))[0];
+}
+
+double largest_difference(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  double worst = 0;
+  for (int64_t i = 0; i < a.size(); ++i) {
+    worst = std::max(worst, std::abs(static_cast<double>(a.data<float>()[i]) -
+                                     static_cast<double>(b.data<float>()[i])));
+  }
+  return worst;
+}
+
+int count(const Graph& graph, std::string_view op_type) {
+  int found = 0;
+  for (NodeId id = 0; id < static_cast<NodeId>(graph.node_count()); ++id) {
+    found += !graph.removed(id) && graph.node(id).op_type == op_type;
+  }
+  return found;
+}
+
 }  // namespace hugot::test

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -79,6 +80,15 @@ Tensor mapped(const Tensor& x, const std::function<double(double)>& f);
 
 // Empty when equal within the tolerance, otherwise the first difference. NaN equals NaN.
 std::string difference(const Tensor& actual, const Tensor& expected, const Tolerance& tolerance);
+
+// The first output of a graph with one input, without any passes.
+Tensor run_exact(Graph graph, const Tensor& input);
+
+// The largest absolute difference of two float32 tensors of one shape, which is required.
+double largest_difference(const Tensor& a, const Tensor& b);
+
+// How many nodes of the graph are of this type.
+int count(const Graph& graph, std::string_view op_type);
 
 }  // namespace hugot::test
 

@@ -14,32 +14,11 @@
 namespace hugot {
 namespace {
 
+using test::count;
 using test::GraphBuilder;
+using test::largest_difference;
 using test::ops;
-
-int count(const Graph& graph, std::string_view op_type) {
-  int found = 0;
-  for (NodeId id = 0; id < static_cast<NodeId>(graph.node_count()); ++id) {
-    found += !graph.removed(id) && graph.node(id).op_type == op_type;
-  }
-  return found;
-}
-
-Tensor run_exact(Graph graph, const Tensor& input) {
-  infer(graph);
-  Executor executor(Plan::compile(std::move(graph)));
-  return executor.run(std::span(&input, 1))[0];
-}
-
-double largest_difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  double worst = 0;
-  for (int64_t i = 0; i < a.size(); ++i) {
-    worst = std::max(worst, std::abs(static_cast<double>(a.data<float>()[i]) -
-                                     static_cast<double>(b.data<float>()[i])));
-  }
-  return worst;
-}
+using test::run_exact;
 
 // Builds y = f(x) with x float32 [batch, 8], fuses, and compares before and after.
 template <class Build>

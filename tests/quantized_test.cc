@@ -10,14 +10,6 @@
 namespace hugot::test {
 namespace {
 
-int count(const Graph& graph, std::string_view op_type) {
-  int found = 0;
-  for (NodeId id = 0; id < static_cast<NodeId>(graph.node_count()); ++id) {
-    found += !graph.removed(id) && graph.node(id).op_type == op_type;
-  }
-  return found;
-}
-
 // How the weight of a layer is quantized.
 struct Weight {
   DType dtype = DType::kInt8;
@@ -68,12 +60,6 @@ ValueId dequantized(GraphBuilder& b, const Quantized& w, int64_t axis) {
   return b.op("DequantizeLinear", {w.elements, w.scale, w.zero}, {{"axis", axis}});
 }
 
-Tensor run(Graph graph, const Tensor& input) {
-  infer(graph);
-  Executor executor(Plan::compile(std::move(graph)));
-  return executor.run(std::span(&input, 1))[0];
-}
-
 struct Fused {
   Tensor before, after;
   Graph graph;
@@ -86,7 +72,7 @@ Fused fuse(const Build& build) {
   const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {Dim::symbol("n"), 8}));
   b.graph.outputs = {build(b, x)};
   const Tensor input = random_tensor(DType::kFloat32, {5, 8}, -4, 4, 1);
-  Fused result{run(b.graph, input), {}, {}};
+  Fused result{run_exact(b.graph, input), {}, {}};
   PassContext context{ops()};
   infer(b.graph);
   CHECK(apply_pass(b.graph, context, "fuse_quantized", fuse_quantized) == 1);
@@ -94,19 +80,9 @@ Fused fuse(const Build& build) {
   apply_pass(b.graph, context, "fuse_linear", fuse_linear);
   b.graph.verify("the fusion");
   CHECK(count(b.graph, "QuantizedLinear") == 1);
-  result.after = run(b.graph, input);
+  result.after = run_exact(b.graph, input);
   result.graph = std::move(b.graph);
   return result;
-}
-
-double largest_difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  double worst = 0;
-  for (int64_t i = 0; i < a.size(); ++i) {
-    worst = std::max(worst, std::abs(static_cast<double>(a.data<float>()[i]) -
-                                     static_cast<double>(b.data<float>()[i])));
-  }
-  return worst;
 }
 
 }  // namespace
