@@ -56,9 +56,10 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, std::shared_ptr<Device> d
     require(node.op != nullptr && node.op->cpu != nullptr, ErrorCode::kUnsupported, node.label(),
             ": operator ", node.domain, node.domain.empty() ? "" : ".", node.op_type, " version ",
             node.opset, " is not implemented");
-    // Bodies are compiled at once, because this is where errors in them show.
-    plan->steps_.push_back(
-        {id, node.has_subgraph() ? node.op->prepare(node, {}, fresh_blocks()) : nullptr});
+    // Bodies are compiled at once, because this is where errors in them show. A file may give an
+    // attribute of type graph to an operator that has no use for one.
+    const bool has_body = node.has_subgraph() && node.op->prepare != nullptr;
+    plan->steps_.push_back({id, has_body ? node.op->prepare(node, {}, fresh_blocks()) : nullptr});
   }
   const auto nominal = [&](ValueId id) -> int64_t {
     const Fact& fact = g.fact(id);

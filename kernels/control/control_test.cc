@@ -79,6 +79,13 @@ TEST_CASE("control: conditions, trip counts and bodies that do not fit") {
         }).has_value());
 }
 
+TEST_CASE("control: a body that the operator has no use for") {
+  GraphBuilder b(20);
+  const ValueId x = b.graph.add_input("x", Fact::of(DType::kFloat32, {2}));
+  b.graph.outputs = {b.op("Neg", {x}, {{"body", doubling(false)}})};
+  CHECK(identical(run(b.graph)[0].tensor(), Tensor::from<float>({2}, {-1, -2})));
+}
+
 TEST_CASE("control: an endless loop can be stopped") {
   std::stop_source stop;
   const auto endless = [](GraphBuilder&, ValueId x) {
