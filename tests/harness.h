@@ -42,6 +42,7 @@ struct Case {
   // Inputs of a floating-point type that say what to do (scales): they keep their type, and have no
   // gradient.
   std::vector<size_t> parameters = {};
+  bool gradients = true;  // to be checked
 };
 
 // The node of a case; operands and outputs are the values 0, 1, .. in their order.
@@ -50,7 +51,8 @@ Node node_of(const Case& test);
 std::vector<Tensor> run_node(const Node& node, const std::vector<Tensor>& inputs,
                              ThreadPool* pool = nullptr);
 
-// The same case on float64 operands; what is expected is only as exact as it was.
+// The same case on float64 operands; what is expected is only as exact as it was. Its gradients are
+// those of the original, which are checked in float64.
 Case in_float64(Case test);
 
 // For every case: runs it under every instruction set of this machine and compares with what is
