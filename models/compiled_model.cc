@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "models/encoder_output.h"
+#include "models/narrow_weights.h"
 #include "models/packed_cache.h"
 
 namespace hugot {
@@ -12,18 +13,18 @@ namespace {
 
 std::shared_ptr<const RaggedPlan> compile_ragged(LoadedModel& model, int output,
                                                  const std::vector<RaggedInput>& inputs,
-                                                 PassContext& context,
+                                                 PassContext& context, Precision precision,
                                                  const CompileOptions& options) {
   // The graph is given away, so that weights can be released as soon as they are packed.
   Graph graph = std::exchange(model.graph, {});
   constexpr int kOnly = 0;  // of the outputs that were kept
   optimize_for_ragged(graph, inputs, std::span(&kOnly, 1), context);
-  const char* const precision = precision_name(options.precision);
-  if (options.precision != Precision::kFloat32) lower_precision(graph, context, precision);
+  const char* const name = precision_name(precision);
+  if (precision != Precision::kFloat32) lower_precision(graph, context, name);
   std::optional<PackedCache> cache;
   if (!options.cache_directory.empty() && !model.files.empty()) {
     cache.emplace(options.cache_directory, model.files,
-                  str(precision, " output ", output, " ", options.how_packed));
+                  str(name, " output ", output, " ", options.how_packed));
   }
   auto plan = RaggedPlan::compile(std::move(graph), inputs, cache ? *cache : fresh_blocks());
   if (cache) cache->save();
@@ -36,16 +37,20 @@ std::shared_ptr<const RaggedPlan> compile_ragged(LoadedModel& model, int output,
 CompiledModel compile_model(LoadedModel& model, int output, const std::vector<RaggedInput>& inputs,
                             PassContext& context, const CompileOptions& options) {
   std::string why_not;
+  const Precision precision =
+      options.precision == Precision::kModel ? stored_precision(model) : options.precision;
   try {
-    return {.ragged = compile_ragged(model, output, inputs, context, options),
+    return {.ragged = compile_ragged(model, output, inputs, context, precision, options),
             .exact = nullptr,
-            .why_not_ragged = {}};
+            .why_not_ragged = {},
+            .precision = precision};
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kUnsupported) throw;
     why_not = error.what();
   }
-  require(options.precision == Precision::kFloat32, ErrorCode::kUnsupported, "precision ",
-          precision_name(options.precision), " needs a graph that runs without padding: ", why_not);
+  require(options.precision == Precision::kModel || options.precision == Precision::kFloat32,
+          ErrorCode::kUnsupported, "precision ", precision_name(options.precision),
+          " needs a graph that runs without padding: ", why_not);
   const LoadOptions again{.external_data_directory = model.external_data_directory};
   Graph graph = model.path.empty() ? load_model(model.bytes, model.owner, context.ops, again).graph
                                    : load_model(model.path, context.ops, again).graph;
@@ -53,7 +58,8 @@ CompiledModel compile_model(LoadedModel& model, int output, const std::vector<Ra
   optimize_exact(graph, context);
   return {.ragged = nullptr,
           .exact = Plan::compile(std::move(graph)),
-          .why_not_ragged = std::move(why_not)};
+          .why_not_ragged = std::move(why_not),
+          .precision = Precision::kFloat32};
 }
 
 }  // namespace hugot

@@ -16,7 +16,7 @@
 namespace hugot {
 
 struct CompileOptions {
-  Precision precision = Precision::kFloat32;  // of linear layers; see EncoderOptions
+  Precision precision = Precision::kModel;  // of linear layers; see EncoderOptions
   // Where packed weights are remembered (models/packed_cache.h). Empty: nowhere.
   std::filesystem::path cache_directory = {};
   // What else than model, output and precision decides which weights are packed, and how.
@@ -28,13 +28,14 @@ struct CompiledModel {
   std::shared_ptr<const RaggedPlan> ragged;
   std::shared_ptr<const Plan> exact;
   std::string why_not_ragged;  // for the exact one
+  Precision precision = Precision::kFloat32;
 };
 
 // Optimizes and compiles output number `output` of a model, whose graph is used up. REQUIRES: its
 // graph has gone through keep_outputs() for this output, and `inputs` describes what is left. A
-// graph that does not qualify for ragged mode is loaded again and compiled for exact mode; with a
-// lower precision that is kUnsupported. Throws what the loader and the passes throw. `context` gets
-// the log of the passes.
+// graph that does not qualify for ragged mode is loaded again and compiled for exact mode, in
+// float32; when `options` ask for less that is kUnsupported. Throws what the loader and the passes
+// throw. `context` gets the log of the passes.
 CompiledModel compile_model(LoadedModel& model, int output, const std::vector<RaggedInput>& inputs,
                             PassContext& context, const CompileOptions& options);
 

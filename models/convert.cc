@@ -7,8 +7,10 @@
 
 #include "base/safetensors.h"
 #include "models/bert_graph.h"
+#include "models/encoder_output.h"
 #include "models/json_file.h"
 #include "models/model_directory.h"
+#include "models/narrow_weights.h"
 #include "onnx/exporter.h"
 
 namespace hugot {
@@ -65,7 +67,9 @@ void copy_descriptions(const fs::path& from, const fs::path& to) {
     if (!entry.is_regular_file()) continue;
     const std::string name = entry.path().filename().string();
     const bool wanted = (name.ends_with(".json") && !name.ends_with(".index.json")) ||
-                        name == "vocab.txt" || name == "README.md" || name.starts_with("LICENSE");
+                        name == "vocab.txt" || name == "merges.txt" || name.ends_with(".model") ||
+                        name.ends_with(".tiktoken") || name == "README.md" ||
+                        name.starts_with("LICENSE");
     if (wanted) copy_file_to(entry.path(), to);
   }
 }
@@ -119,25 +123,68 @@ class StagingFolder {
   fs::path path_;
 };
 
+// A graph and what to write beside it.
+struct Source {
+  Graph graph;
+  ExportOptions options;
+};
+
+bool has_graph(const ModelDirectory& directory, const std::string& onnx_filename) {
+  if (!onnx_filename.empty()) return true;
+  try {
+    directory.onnx_file("");
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kNotFound) return false;
+    throw;
+  }
+  return true;
+}
+
+Source read_graph(const fs::path& file, const OpRegistry& ops) {
+  LoadedModel model = load_model(file, ops);
+  infer(model.graph);
+  Source source = {std::move(model.graph), {}};
+  source.options.graph_name = model.graph_name;
+  source.options.doc_string = model.doc_string;
+  source.options.metadata = std::move(model.metadata);
+  return source;
+}
+
+Source read_weights(const fs::path& folder, const OpRegistry& ops) {
+  const BertConfig config = read_bert_config(folder / "config.json");
+  const fs::path weights = weights_file(folder);
+  Source source = {with_context([&] { return weights.string(); },
+                                [&] { return build_bert(config, read_safetensors(weights), ops); }),
+                   {}};
+  source.options.graph_name = "bert";
+  return source;
+}
+
 }  // namespace
 
-void convert_model(const fs::path& source, const fs::path& output, bool force,
-                   const OpRegistry& ops) {
+void convert_model(const fs::path& source, const fs::path& output, const OpRegistry& ops,
+                   const ConvertOptions& options) {
   const fs::path target = fs::absolute(output).lexically_normal() / "";
   const fs::path place = target.parent_path();
   require(!fs::exists(place) || fs::is_directory(place), ErrorCode::kInvalidArgument,
           output.string(), " exists and is no directory");
-  require(force || !fs::exists(place) || fs::is_empty(place), ErrorCode::kInvalidArgument,
+  require(options.force || !fs::exists(place) || fs::is_empty(place), ErrorCode::kInvalidArgument,
           output.string(), " exists and is not empty; --force replaces it");
   require(!fs::exists(place) || !fs::equivalent(place, source), ErrorCode::kInvalidArgument,
           "source and output are the same directory");
   const ModelDirectory directory = ModelDirectory::read(source);
   directory.tokenizer_file();
-  const BertConfig config = read_bert_config(directory.transformer / "config.json");
-  const fs::path weights = weights_file(directory.transformer);
-  const Graph graph =
-      with_context([&] { return weights.string(); },
-                   [&] { return build_bert(config, read_safetensors(weights), ops); });
+  const bool narrow =
+      options.precision != Precision::kModel && options.precision != Precision::kFloat32;
+  Source model = narrow && has_graph(directory, options.onnx_filename)
+                     ? read_graph(directory.onnx_file(options.onnx_filename), ops)
+                     : read_weights(directory.transformer, ops);
+  if (narrow) {
+    const size_t matrices = narrow_weights(model.graph, options.precision, ops);
+    require(matrices > 0, ErrorCode::kUnsupported, source.string(),
+            ": the graph has no linear layers with float32 weights");
+    model.options.metadata[kPrecisionKey] = precision_name(options.precision);
+  }
 
   StagingFolder staging(place);
   copy_descriptions(source, staging.path());
@@ -149,10 +196,8 @@ void convert_model(const fs::path& source, const fs::path& output, bool force,
     copy_module(module, source, staging.path());
   }
   fs::create_directories(staging.path() / "onnx");
-  ExportOptions options;
-  options.graph_name = "bert";
-  options.producer_version = HUGOT_VERSION;
-  write_model(graph, staging.path() / "onnx" / "model.onnx", options);
+  model.options.producer_version = HUGOT_VERSION;
+  write_model(model.graph, staging.path() / "onnx" / "model.onnx", model.options);
   staging.move_into_place();
 }
 

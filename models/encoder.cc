@@ -82,8 +82,9 @@ void check_texts(std::span<const EncoderText> texts) {
 
 class RaggedEncoder final : public Encoder {
  public:
-  RaggedEncoder(std::shared_ptr<const RaggedPlan> plan, PassContext context)
+  RaggedEncoder(std::shared_ptr<const RaggedPlan> plan, PassContext context, Precision precision)
       : plan_(std::move(plan)), row_kept_(context.row_kept) {
+    precision_ = precision;
     fusions_ = std::move(context.log);
   }
 
@@ -284,7 +285,8 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
                                                 .cache_directory = options.cache_directory,
                                                 .how_packed = how_packed(options)});
         if (compiled.ragged != nullptr) {
-          return std::make_shared<RaggedEncoder>(std::move(compiled.ragged), std::move(context));
+          return std::make_shared<RaggedEncoder>(std::move(compiled.ragged), std::move(context),
+                                                 compiled.precision);
         }
         return std::make_shared<OneByOneEncoder>(std::move(compiled.exact), std::move(inputs),
                                                  options.rows, std::move(compiled.why_not_ragged));

@@ -45,7 +45,7 @@ struct EncoderOptions {
   EncoderRows rows = EncoderRows::kAll;
   PassObserver observer = {};  // sees the graph after every pass
   int64_t first_position = 0;  // what the graph's position_ids begin with, if it has that input
-  Precision precision = Precision::kFloat32;  // of linear layers
+  Precision precision = Precision::kModel;  // of linear layers
   // Where packed weights are remembered (models/packed_cache.h). Empty: nowhere.
   std::filesystem::path cache_directory = {};
 };
@@ -53,7 +53,7 @@ struct EncoderOptions {
 // Loads an ONNX encoder (inputs input_ids and, where it has them, attention_mask, token_type_ids,
 // position_ids; any floating output) and runs it raggedly: each text as if alone, bitwise
 // independent of what else is in the batch and of the number of threads. Graphs that do not qualify
-// run text by text in exact mode; with a lower precision they are an error. Immutable; run() may be
+// run text by text in exact mode, in float32; to ask for less is an error. Immutable; run() may be
 // called from many threads.
 class Encoder {
  public:
@@ -81,11 +81,14 @@ class Encoder {
   // The ragged plan, or null when texts run one by one; `why_not_ragged` tells the reason then.
   virtual const RaggedPlan* ragged_plan() const = 0;
   const std::string& why_not_ragged() const { return why_not_ragged_; }
+  // How its linear layers compute; not kModel.
+  Precision precision() const { return precision_; }
   // One line per fusion of the ragged plan: "layer_norm: Add '/encoder/Add_1'".
   const std::vector<std::string>& fusions() const { return fusions_; }
 
  protected:
   std::string why_not_ragged_;
+  Precision precision_ = Precision::kFloat32;
   std::vector<std::string> fusions_;
 };
 

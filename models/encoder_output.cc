@@ -45,6 +45,8 @@ const float* as_floats(const Tensor& tensor, int64_t first, int64_t count,
 
 const char* precision_name(Precision precision) {
   switch (precision) {
+    case Precision::kModel:
+      return "model";
     case Precision::kFloat32:
       return "fp32";
     case Precision::kBFloat16:

@@ -21,7 +21,7 @@ int find_output(const Graph& graph, const std::string& name);
 const float* as_floats(const Tensor& tensor, int64_t first, int64_t count,
                        std::vector<float>& buffer);
 
-// "fp32", "bf16", "int8". Throws kInvalidArgument for what is no precision.
+// "model", "fp32", "bf16", "int8". Throws kInvalidArgument for what is no precision.
 const char* precision_name(Precision precision);
 
 }  // namespace hugot

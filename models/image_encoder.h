@@ -25,7 +25,7 @@ struct ImageEncoderOptions {
   // Channels, height and width of every image. May be empty when the graph says them.
   Shape image = {};
   PassObserver observer = {};                 // sees the graph after every pass
-  Precision precision = Precision::kFloat32;  // of linear layers
+  Precision precision = Precision::kModel;  // of linear layers
   // Where packed weights are remembered (models/packed_cache.h). Empty: nowhere.
   std::filesystem::path cache_directory = {};
 };

@@ -12,6 +12,7 @@
 #include "kernels/registry.h"
 #include "models/convert.h"
 #include "models/encoder.h"
+#include "models/encoder_output.h"
 #include "models/image_encoder.h"
 #include "models/model_directory.h"
 #include "models/pooling.h"
@@ -202,7 +203,7 @@ TEST_CASE("convert: a graph that the encoder runs, and no half-made directories"
   const TemporaryDirectory folder;
   const OpRegistry ops = builtin_ops();
   const fs::path output = folder.path() / "tiny";
-  convert_model(kTinyBert, output, false, ops);
+  convert_model(kTinyBert, output, ops);
   CHECK(fs::exists(output / "tokenizer.json"));
   CHECK(fs::exists(output / "1_Pooling" / "config.json"));
   CHECK(!fs::exists(output / "model.safetensors"));
@@ -235,13 +236,54 @@ TEST_CASE("convert: a graph that the encoder runs, and no half-made directories"
     CHECK(std::equal(last[i].rbegin(), last[i].rend(), all[i].rbegin()));
   }
 
-  CHECK(contains(error_of([&] { convert_model(kTinyBert, output, false, ops); }), "--force"));
+  CHECK(contains(error_of([&] { convert_model(kTinyBert, output, ops); }), "--force"));
   write_file_atomically(output / "stale", "");
-  convert_model(kTinyBert, output, true, ops);
+  convert_model(kTinyBert, output, ops, {.force = true});
   CHECK(!fs::exists(output / "stale"));
   size_t entries = 0;
   for ([[maybe_unused]] const auto& entry : fs::directory_iterator(folder.path())) ++entries;
   CHECK(entries == 1);
+}
+
+TEST_CASE("convert: weights in fewer bits compute what the precision computes") {
+  const TemporaryDirectory folder;
+  const OpRegistry ops = builtin_ops();
+  const fs::path full = folder.path() / "full";
+  convert_model(kTinyBert, full, ops);
+  const std::vector<int32_t> ids = {3, 1, 2, 9, 4};
+  ThreadPool threads(1);
+  const auto run = [&](const fs::path& directory, Precision precision) {
+    const auto encoder =
+        Encoder::load(ModelDirectory::read(directory).onnx_file(""), ops, {.precision = precision});
+    CHECK(encoder->precision() != Precision::kModel);
+    std::vector<float> rows;
+    const EncoderText text{ids};
+    encoder->run(std::span(&text, 1), threads,
+                 [&](size_t, const float* data, int64_t count, int64_t width) {
+                   rows.assign(data, data + count * width);
+                 });
+    return rows;
+  };
+  for (const Precision precision : {Precision::kBFloat16, Precision::kInt8}) {
+    CAPTURE(precision_name(precision));
+    // From weights and from a graph.
+    for (const fs::path& source : {kTinyBert, full}) {
+      const fs::path narrow = folder.path() / (std::string(precision_name(precision)) + "-from-" +
+                                               source.filename().string());
+      convert_model(source, narrow, ops, {.precision = precision});
+      CHECK(fs::file_size(narrow / "onnx/model.onnx") < fs::file_size(full / "onnx/model.onnx"));
+      const auto actual = run(narrow, Precision::kModel);
+      CHECK(actual != run(full, Precision::kModel));
+      CHECK(actual == run(full, precision));
+      // bfloat16 is computed in float32 anyway.
+      CHECK((run(narrow, Precision::kFloat32) == actual) == (precision == Precision::kBFloat16));
+    }
+  }
+  CHECK(contains(error_of([&] {
+                   convert_model(full, folder.path() / "none", ops,
+                                 {.precision = Precision::kInt8, .onnx_filename = "none.onnx"});
+                 }),
+                 "none.onnx"));
 }
 
 TEST_CASE("encoder: lower precision is an error where texts run one by one") {
@@ -339,7 +381,7 @@ TEST_CASE("convert: clear errors") {
   const OpRegistry ops = builtin_ops();
   const fs::path source = folder.path() / "source";
   fs::copy(kTinyBert, source, fs::copy_options::recursive);
-  const auto convert = [&] { convert_model(source, folder.path() / "out", false, ops); };
+  const auto convert = [&] { convert_model(source, folder.path() / "out", ops); };
 
   fs::resize_file(source / "model.safetensors", 1000);
   CHECK(contains(error_of(convert), "model.safetensors"));
@@ -347,7 +389,8 @@ TEST_CASE("convert: clear errors") {
   CHECK(contains(error_of(convert), "no such file"));
   write_file_atomically(source / "config.json", R"({"model_type": "gpt2"})");
   CHECK(contains(error_of(convert), "gpt2"));
-  CHECK(contains(error_of([&] { convert_model(source, source, true, ops); }), "same directory"));
+  CHECK(contains(error_of([&] { convert_model(source, source, ops, {.force = true}); }),
+                 "same directory"));
   CHECK(!fs::exists(folder.path() / "out"));
 }
 

@@ -177,7 +177,7 @@ std::vector<float> first_row(const fs::path& model, const fs::path& directory,
 
 TEST_CASE("packed cache: an encoder gives the same with it as without") {
   const TemporaryDirectory folder;
-  convert_model("tests/data/tiny-bert", folder / "tiny", false, builtin_ops());
+  convert_model("tests/data/tiny-bert", folder / "tiny", builtin_ops());
   const fs::path model = folder / "tiny/onnx/model.onnx", directory = folder / "cache";
   for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16, Precision::kInt8}) {
     EncoderOptions options;

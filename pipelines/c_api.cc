@@ -63,7 +63,7 @@ hugot::FeatureExtractionOptions convert(const hugot_feature_extraction_options& 
   require(from.pooling >= HUGOT_POOLING_MODEL && from.pooling <= HUGOT_POOLING_WEIGHTED_MEAN,
           ErrorCode::kInvalidArgument, "pooling ", static_cast<int>(from.pooling),
           " is not a hugot_pooling");
-  require(from.precision >= HUGOT_PRECISION_FP32 && from.precision <= HUGOT_PRECISION_INT8,
+  require(from.precision >= HUGOT_PRECISION_MODEL && from.precision <= HUGOT_PRECISION_INT8,
           ErrorCode::kInvalidArgument, "precision ", static_cast<int>(from.precision),
           " is not a hugot_precision");
   hugot::FeatureExtractionOptions options;

@@ -50,7 +50,7 @@ int64_t allocations_when_repeated(const Run& run) {
 }
 
 struct TinyBert {
-  TinyBert() { convert_model("tests/data/tiny-bert", directory / "model", false, test::ops()); }
+  TinyBert() { convert_model("tests/data/tiny-bert", directory / "model", test::ops()); }
   TemporaryDirectory directory;
   std::filesystem::path path() const { return directory / "model"; }
 };

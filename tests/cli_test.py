@@ -394,6 +394,16 @@ class Graphs(unittest.TestCase):
         self.assertEqual((code, out), (2, b"0 passed, 0 failed\n"))
         self.assertEqual(hugot("onnx-test", WORK / "none")[0], 2)
 
+    def test_convert_to_int8(self):
+        narrow = WORK / "narrow"
+        code, _, err = hugot("convert", "--precision", "int8", MODEL, narrow)
+        self.assertEqual(code, 0, err)
+        rows = b'{"input":"a fox"}\n{"input":"the dog sleeps"}\n'
+        run = ("run", "--type", "featureExtraction", "--model")
+        as_stored = hugot(*run, narrow, stdin=rows)[1]
+        self.assertEqual(as_stored, hugot(*run, MODEL, "--precision", "int8", stdin=rows)[1])
+        self.assertNotEqual(as_stored, hugot(*run, MODEL, stdin=rows)[1])
+
     def test_convert_refuses_what_is_there(self):
         code, _, err = hugot("convert", ROOT / "tests/data/tiny-bert", MODEL)
         self.assertEqual(code, 2)

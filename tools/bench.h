@@ -81,7 +81,7 @@ struct ModelBenchOptions {
   double seconds = 0;  // 0: `rounds` tell, or the default
   int rounds = 0;
   int max_length = 0;
-  std::string precision = "fp32";
+  std::string precision = "model";
   std::string cache = default_cache_directory().string();
   bool profile = false;
   std::string json;  // file, "-" for standard output, or empty

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "graph/exec/flops.h"
 #include "kernels/cpu/isa.h"
+#include "models/encoder_output.h"
 #include "models/model_directory.h"
 #include "pipelines/feature_extraction.h"
 #include "pipelines/session.h"
@@ -333,7 +334,7 @@ std::string table_of(const nlohmann::ordered_json& results, const Timings& timin
          (options.one_by_one ? "a call per text" : "a call for all") + ", " +
          (options.callers > 1 ? std::to_string(options.callers) + " callers, " : "") +
          std::to_string(results["threads"].get<int>()) + " threads, " +
-         results["isa"].get<std::string>() + ", " + options.precision + "\n";
+         results["isa"].get<std::string>() + ", " + results["precision"].get<std::string>() + "\n";
   out += "speed     " + number("texts_per_s", "%.1f texts/s") + format_number(" (%.1f", speed.low) +
          format_number(" .. %.1f)", speed.high) + number("tokens_per_s", ", %.0f tokens/s") +
          number("tokens_per_cpu_s", ", %.0f tokens per CPU second\n");
@@ -372,8 +373,8 @@ int bench_model(const ModelBenchOptions& options) {
     for (size_t i = 0; i < warm_up; ++i) call(pipeline, corpus, i, i + 1);
   }
   const Timings timings = time_rounds(options, pipeline, corpus, work, threads, peak);
-  const auto results =
-      results_of(timings, peak, threads, load_seconds, !work.flops.empty(), options.precision);
+  const auto results = results_of(timings, peak, threads, load_seconds, !work.flops.empty(),
+                                  precision_name(pipeline.encoder().precision()));
   std::string table = table_of(results, timings, options, corpus.tokenized());
   if (options.profile) table += profile(options, pipeline, corpus, session->pool);
   report(options.json, results, table);

@@ -36,13 +36,14 @@ std::shared_ptr<Device> open_device(const std::string& device) {
 }
 
 Precision precision_from_name(std::string_view name) {
+  if (name == "model") return Precision::kModel;
   if (name == "bf16") return Precision::kBFloat16;
   if (name == "int8") return Precision::kInt8;
   require(name == "fp32", ErrorCode::kInvalidArgument, "unknown precision '", name, "'");
   return Precision::kFloat32;
 }
 
-const CLI::IsMember kPrecisionNames({"fp32", "bf16", "int8"});
+const CLI::IsMember kPrecisionNames({"model", "fp32", "bf16", "int8"});
 
 const char* const kCacheText =
     "folder where packed weights are remembered for a faster start; '': nowhere";

@@ -56,7 +56,8 @@ void add_bench(CLI::App& app, Action& action) {
       ->check(CLI::Range(1, 1 << 20));
   option(command, "--max-length", model.max_length, "tokens a text is cut to")
       ->check(CLI::Range(1, 1 << 30));
-  option(command, "--precision", model.precision, "of linear layers: fp32, bf16 or int8")
+  option(command, "--precision", model.precision,
+         "of linear layers: fp32, bf16, int8, or what the model says")
       ->check(kPrecisionNames)
       ->capture_default_str();
   option(command, "--cache", model.cache, kCacheText)->capture_default_str();

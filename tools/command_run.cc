@@ -28,7 +28,7 @@ struct Options {
   std::string device = "cpu";
   int threads = 0;
   int max_length = 0;
-  std::string precision = "fp32";
+  std::string precision = "model";
   std::string cache = default_cache_directory().string();
   bool resume = false;
   bool stats = false;
@@ -272,7 +272,8 @@ void add_run(CLI::App& app, Action& action) {
   option("--threads", options.threads, "0: all processors")->check(CLI::Range(0, 4096));
   option("--max-length", options.max_length, "tokens a text is cut to (default: the model's limit)")
       ->check(CLI::Range(1, 1 << 30));
-  option("--precision", options.precision, "of linear layers: fp32, bf16 or int8")
+  option("--precision", options.precision,
+         "of linear layers: fp32, bf16, int8, or what the model says")
       ->check(kPrecisionNames)
       ->capture_default_str();
   option("--cache", options.cache, kCacheText)->capture_default_str();

@@ -42,9 +42,10 @@ typedef enum hugot_pooling {
 
 /* How linear layers compute; see hugot.hpp. */
 typedef enum hugot_precision {
-  HUGOT_PRECISION_FP32 = 0,
-  HUGOT_PRECISION_BF16 = 1,
-  HUGOT_PRECISION_INT8 = 2
+  HUGOT_PRECISION_MODEL = 0,
+  HUGOT_PRECISION_FP32 = 1,
+  HUGOT_PRECISION_BF16 = 2,
+  HUGOT_PRECISION_INT8 = 3
 } hugot_precision;
 
 typedef struct hugot_session hugot_session;

@@ -41,6 +41,7 @@ enum class Pooling {
 
 // How linear layers compute. Everything else computes in float32 always.
 enum class Precision {
+  kModel,  // what the model was converted for (`hugot convert --precision`), else float32
   kFloat32,
   kBFloat16,  // weights stored as bfloat16, computed in float32: half the memory
   kInt8,      // weights in 8 bits with a scale per column, inputs in 8 bits with a scale per token
@@ -64,7 +65,7 @@ struct FeatureExtractionOptions {
   // one there is.
   std::string onnx_filename = {};
   // Less than float32 needs a graph that runs without padding, as `hugot inspect` tells.
-  Precision precision = Precision::kFloat32;
+  Precision precision = Precision::kModel;
 };
 
 struct EmbeddingResult {
