@@ -213,6 +213,9 @@ if [ "$QUICK" != --quick ]; then
     "$ROOT/build-sanitizers/hugot" onnx-test "$(node_cases)"
   fuzz_suites
 
+  install_packages g++-aarch64-linux-gnu qemu-user-static
+  suite kernels-neon tests/neon_test.sh "$BUILD/neon"
+
   # What runs in several threads; the fibers of the CUDA emulator are beyond this sanitizer.
   compiles build-tsan build_in "$ROOT/build-tsan" tests/test_{base,engine,models,pipelines} -- \
     -Dbuildtype=plain -Doptimization=1 -Ddebug=true -Db_sanitize=thread -Donednn=disabled \

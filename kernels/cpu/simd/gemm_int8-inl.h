@@ -66,6 +66,13 @@ HWY_INLINE void multiply_add_groups(VI& acc, WeightGroups a, WeightGroups b) {
 #if HWY_TARGET == HWY_SSE4
   VI unused = hn::Zero(di);
   acc = hn::ReorderWidenMulAccumulate(di, a, b, acc, unused);
+#elif HWY_ARCH_ARM
+  // Products of neighbours go to the same sum, which Highway's operation does not promise.
+  const auto even = [](WeightGroups x) {
+    return hn::ShiftRight<16>(hn::ShiftLeft<16>(hn::BitCast(di, x)));
+  };
+  const auto odd = [](WeightGroups x) { return hn::ShiftRight<16>(hn::BitCast(di, x)); };
+  acc = hn::Add(acc, hn::Add(hn::Mul(even(a), even(b)), hn::Mul(odd(a), odd(b))));
 #else  // the same, for the compiler's sake as above
   VI product;
   asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"

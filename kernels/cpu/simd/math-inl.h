@@ -21,17 +21,17 @@ HWY_INLINE Block polynomial(const Block& x, float c0, C... c) {
 
 // max(x, bound) and min(x, bound) that keep a NaN in x.
 HWY_INLINE V at_least(V x, float bound) {
-#if HWY_TARGET == HWY_SCALAR
-  return hn::IfThenElse(hn::Lt(x, set(bound)), set(bound), x);
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
+  return hn::Max(set(bound), x);  // the second operand when one is NaN
 #else
-  return hn::Max(set(bound), x);  // x86 returns the second operand when one is NaN
+  return hn::IfThenElse(hn::Lt(x, set(bound)), set(bound), x);
 #endif
 }
 HWY_INLINE V at_most(V x, float bound) {
-#if HWY_TARGET == HWY_SCALAR
-  return hn::IfThenElse(hn::Gt(x, set(bound)), set(bound), x);
-#else
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
   return hn::Min(set(bound), x);
+#else
+  return hn::IfThenElse(hn::Gt(x, set(bound)), set(bound), x);
 #endif
 }
 
