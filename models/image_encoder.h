@@ -24,7 +24,7 @@ struct ImageEncoderOptions {
   std::string output = {};  // name of the graph output; empty: the first one
   // Channels, height and width of every image. May be empty when the graph says them.
   Shape image = {};
-  PassObserver observer = {};                 // sees the graph after every pass
+  PassObserver observer = {};               // sees the graph after every pass
   Precision precision = Precision::kModel;  // of linear layers
   // Where packed weights are remembered (models/packed_cache.h). Empty: nowhere.
   std::filesystem::path cache_directory = {};

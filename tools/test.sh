@@ -203,7 +203,7 @@ if [ "$QUICK" != --quick ]; then
   accept minimal- "$ROOT/build-minimal/hugot" "" minilm
 
   compiles build-sanitizers build_in "$ROOT/build-sanitizers" -- -Dbuildtype=plain \
-    -Doptimization=1 -Ddebug=true -Db_sanitize=address,undefined -Donednn=disabled \
+    -Doptimization=1 -Dcpp_args=-g1 -Db_sanitize=address,undefined -Donednn=disabled \
     -Dcuda=emulated -Dtests=enabled
   export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   doctest_suites "$ROOT/build-sanitizers" sanitizers-
@@ -218,7 +218,7 @@ if [ "$QUICK" != --quick ]; then
 
   # What runs in several threads; the fibers of the CUDA emulator are beyond this sanitizer.
   compiles build-tsan build_in "$ROOT/build-tsan" tests/test_{base,engine,models,pipelines} -- \
-    -Dbuildtype=plain -Doptimization=1 -Ddebug=true -Db_sanitize=thread -Donednn=disabled \
+    -Dbuildtype=plain -Doptimization=1 -Dcpp_args=-g1 -Db_sanitize=thread -Donednn=disabled \
     -Dtests=enabled
   export TSAN_OPTIONS=halt_on_error=1
   doctest_suites "$ROOT/build-tsan" tsan-
