@@ -13,6 +13,7 @@ namespace words {
 constexpr std::string_view onnx = "";
 constexpr std::string_view ms = "com.microsoft";
 constexpr std::string_view hugot = "hugot";
+constexpr std::string_view preview = "ai.onnx.preview";
 constexpr bool yes = true;
 constexpr bool no = false;
 }  // namespace words

@@ -127,7 +127,7 @@ def check_manifest(texts):
     for name, text in texts.items():
         match = re.match(r"kernels/(\w+)/[\w.]+\.cc$", name)
         if match and not name.endswith("_test.cc"):
-            for function in re.findall(r"\bOpDef ((?:onnx|ms|hugot|ml)_\w+)\(", text):
+            for function in re.findall(r"\bOpDef ((?:onnx|ms|hugot|ml|preview)_\w+)\(", text):
                 defined[function] = match.group(1)
     for domain, op, room in lines:
         function = f"{domain}_{op}"

@@ -2,9 +2,10 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "kernels/compute.h"
 #include "kernels/conv/columns.h"
-#include "kernels/conv/compute.h"
 #include "kernels/conv/direct.h"
+#include "kernels/conv/maps.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dispatch.h"
@@ -64,6 +65,8 @@ class PackedFilters final : public Prepared {
   std::shared_ptr<const float> data_;
 };
 
+}  // namespace
+
 void convolve(KernelContext& ctx, const Geometry& g, const float* x, const float* w,
               const float* bias, float* y) {
   const auto* prepared = static_cast<const PackedFilters*>(ctx.prepared());
@@ -107,8 +110,6 @@ void convolve(KernelContext& ctx, const Geometry& g, const double* x, const doub
               }
             });
 }
-
-}  // namespace
 
 std::shared_ptr<const Prepared> prepare_conv(const Node& node,
                                              std::span<const Tensor* const> constants,

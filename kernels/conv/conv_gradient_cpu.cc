@@ -2,8 +2,9 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "kernels/compute.h"
 #include "kernels/conv/columns.h"
-#include "kernels/conv/compute.h"
+#include "kernels/conv/maps.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/dispatch.h"
 
@@ -16,6 +17,8 @@ int64_t chunk_of(const Columns& columns) {
   const int64_t count = kFloats / std::max<int64_t>(columns.rows(), 1);
   return std::clamp<int64_t>(count, 64, std::max<int64_t>(columns.outputs(), 64));
 }
+
+}  // namespace
 
 // The filters turned over give the gradient of the columns, which are added up to the image.
 void spread(KernelContext& ctx, const Geometry& g, const float* dy, const float* w, float* dx) {
@@ -124,6 +127,8 @@ void correlate(KernelContext& ctx, const Geometry& g, const double* x, const dou
               }
             });
 }
+
+namespace {
 
 void check(const Tensor& a, const Tensor& b, const Tensor& dy, const Geometry& g) {
   require(a.dtype() == b.dtype(), ErrorCode::kInvalidArgument, describe(a), " and ", describe(b),

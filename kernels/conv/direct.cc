@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/conv/compute.h"
+#include "kernels/compute.h"
 #include "kernels/cpu/isa.h"
 
 namespace hugot::conv {

@@ -259,13 +259,13 @@ std::shared_ptr<const Prepared> prepare_qlinear_conv(const Node& node,
 namespace ops {
 
 OpDef onnx_ConvInteger(int) {
-  OpDef op = define({2, 4}, conv::infer_conv_integer, conv::conv_integer, conv::batch_images);
+  OpDef op = define({2, 4}, conv::infer_conv_integer, conv::conv_integer, batch_images);
   op.prepare = conv::prepare_conv_integer;
   return op;
 }
 
 OpDef onnx_QLinearConv(int) {
-  OpDef op = define({8, 9}, conv::infer_qlinear_conv, conv::qlinear_conv, conv::batch_images);
+  OpDef op = define({8, 9}, conv::infer_qlinear_conv, conv::qlinear_conv, batch_images);
   op.prepare = conv::prepare_qlinear_conv;
   return op;
 }

@@ -80,8 +80,8 @@ void non_zero(KernelContext& ctx);
 
 // Gradient rules: movement_gradient.cc.
 namespace rule {
-GradientRule Concat, Gather, GatherElements, GatherND, Moved, OneHot, Pad, ScatterElements,
-    ScatterND, Slice, Split, Tile, Transpose, Trilu;
+GradientRule CenterCropPad, Concat, DepthToSpace, Gather, GatherElements, GatherND, Moved, OneHot,
+    Pad, ScatterElements, ScatterND, Slice, SpaceToDepth, Split, Tile, Transpose, Trilu;
 }  // namespace rule
 
 }  // namespace hugot::movement

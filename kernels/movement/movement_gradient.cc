@@ -51,6 +51,24 @@ void Moved(G& g) {
   add_where_from(g, std::move(inputs));
 }
 
+void DepthToSpace(G& g) {
+  const auto mode = g.node().get<std::string>("mode", "DCR");
+  if (mode != "DCR") return Moved(g);
+  g.set(0, g.op("SpaceToDepth", {g.dy()}, {{"blocksize", g.node().at<int64_t>("blocksize")}}));
+}
+
+void SpaceToDepth(G& g) { g.set(0, g.op("DepthToSpace", {g.dy()}, g.node().attributes)); }
+
+// What was cut off at one side is what would be padded there, and the other way.
+void CenterCropPad(G& g) {
+  Term shape = shape_of(g.x());
+  if (g.node().has("axes")) {
+    const auto& axes = g.node().at<std::vector<int64_t>>("axes");
+    shape = g.op("Gather", {shape, g.writer().integers(axes)});
+  }
+  g.set(0, g.op("CenterCropPad", {g.dy(), shape}, g.node().attributes));
+}
+
 // In version 1 repeats and axis may be of the type of x.
 void Tile(G& g) {
   std::vector<Term> inputs;

@@ -303,10 +303,11 @@ OpDef onnx_CumSum(int) {
 }
 
 OpDef onnx_GlobalAveragePool(int) {
-  return along_axis(1, infer_global_pool, batch_global_pool, global_pool<fn::Mean>);
+  return along_axis(1, infer_global_pool, batch_global_pool, global_pool<fn::Mean>,
+                    rule::GlobalMean);
 }
 OpDef onnx_GlobalMaxPool(int) {
-  return along_axis(1, infer_global_pool, batch_global_pool, global_pool<fn::Max>);
+  return along_axis(1, infer_global_pool, batch_global_pool, global_pool<fn::Max>, rule::GlobalMax);
 }
 
 OpDef hugot_SumTo(int) { return along_axis(2, infer_sum_to, nullptr, sum_to, rule::SumTo); }

@@ -68,8 +68,8 @@ void top_k(KernelContext& ctx);
 
 // Gradient rules: reduce_gradient.cc.
 namespace rule {
-GradientRule CumProd, CumSum, Extreme, L1, L2, LogSum, LogSumExp, Mean, Prod, Sum, SumSquare, SumTo,
-    TopK;
+GradientRule CumProd, CumSum, Extreme, GlobalMax, GlobalMean, L1, L2, LogSum, LogSumExp, Mean, Prod,
+    Sum, SumSquare, SumTo, TopK;
 }  // namespace rule
 
 }  // namespace hugot::reduce

@@ -37,6 +37,15 @@ void Mean(G& g) {
   g.set(0, g.op("Expand", {share, shape_of(g.x())}));
 }
 
+void GlobalMean(G& g) {
+  g.set(0, g.op("Expand", {g.dy() / count_ratio(g.x(), g.y()), shape_of(g.x())}));
+}
+
+void GlobalMax(G& g) {
+  const Term hit = equal(g.x(), g.y());
+  g.set(0, where(hit, g.dy() / sum_to(indicator(hit, g.x()), g.y()), 0));
+}
+
 void L1(G& g) { g.set(0, spread(g, g.dy()) * sign(g.x())); }
 
 // x / |x|, and 0 for the zero vector.

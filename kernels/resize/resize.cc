@@ -1,4 +1,4 @@
-// Resize: inference, batching, definitions.
+// Resize and Upsample: inference, batching, definitions.
 #include "kernels/resize/resize.h"
 
 #include <algorithm>
@@ -22,7 +22,7 @@ const Fact* operand(const InferContext& ctx, int i) {
 }
 
 // The scales, when they are known.
-std::optional<std::vector<float>> scales_of(const Fact& fact) {
+std::optional<std::vector<float>> constant_scales(const Fact& fact) {
   if (!fact.constant || fact.dtype != DType::kFloat32) return std::nullopt;
   const auto values = fact.constant->values<float>();
   return std::vector<float>(values.begin(), values.end());
@@ -42,8 +42,8 @@ std::optional<Dim> scaled_dim(const Dim& length, float scale) {
   return std::nullopt;
 }
 
-void infer_scales(InferContext& ctx, const Fact& fact, const std::vector<int>& which) {
-  const auto scales = scales_of(fact);
+void infer_scales(InferContext& ctx, const std::optional<std::vector<float>>& scales,
+                  const std::vector<int>& which) {
   if (!scales) return;
   require(scales->size() == which.size(), ErrorCode::kInvalidArgument, scales->size(),
           " scales do not fit ", which.size(), " axes");
@@ -91,8 +91,9 @@ void infer_resize(InferContext& ctx) {
   const Operands operands = operands_of(ctx.node());
   const Fact* scales = operand(ctx, operands.scales);
   const Fact* sizes = operand(ctx, operands.sizes);
+  if (const auto given = scales_of(ctx.node(), x.rank())) infer_scales(ctx, given, which);
   // One of unknown length may turn out to say nothing.
-  if (scales != nullptr && sizes == nullptr) infer_scales(ctx, *scales, which);
+  if (scales != nullptr && sizes == nullptr) infer_scales(ctx, constant_scales(*scales), which);
   if (sizes != nullptr && scales == nullptr) infer_sizes(ctx, *sizes, which);
 }
 
@@ -106,9 +107,8 @@ Batching batch_resize(const BatchQuery& query) {
   const std::vector<int> which = axes_of(node, rank);
   const Operands operands = operands_of(node);
   const bool crop = method_of(node).coordinates == Coordinates::kTfCropAndResize;
-  const auto scales = query.has_input(operands.scales)
-                          ? scales_of(query.input_fact(operands.scales))
-                          : std::nullopt;
+  auto scales = scales_of(node, rank);
+  if (query.has_input(operands.scales)) scales = constant_scales(query.input_fact(operands.scales));
   for (size_t i = 0; i < which.size(); ++i) {
     const bool kept = !crop && scales && i < scales->size() && (*scales)[i] == 1;
     if (!kept) changed.push_back(which[i]);
@@ -131,6 +131,13 @@ OpDef onnx_Resize(int version) {
   const Arity inputs = version < 11 ? Arity{2, 2} : Arity{1, 4};
   return with_gradient(define(inputs, resize::infer_resize, resize::resize, resize::batch_resize),
                        resize::rule::Resize);
+}
+
+OpDef onnx_Upsample(int version) {
+  const int inputs = version < 9 ? 1 : 2;
+  return with_gradient(
+      define({inputs, inputs}, resize::infer_resize, resize::resize, resize::batch_resize),
+      resize::rule::Resize);
 }
 
 OpDef hugot_ResizeGradient(int) {

@@ -1,10 +1,11 @@
-// Resize: every element of the result is a weighted sum of elements of the input, with weights that
-// are products of one factor per axis.
+// Resize and Upsample: every element of the result is a weighted sum of elements of the input, with
+// weights that are products of one factor per axis.
 #ifndef HUGOT_KERNELS_RESIZE_RESIZE_H_
 #define HUGOT_KERNELS_RESIZE_RESIZE_H_
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -78,6 +79,9 @@ struct Table {
 // Throws kInvalidArgument for attributes that mean nothing.
 Method method_of(const Node& node);
 Operands operands_of(const Node& node);
+// The scales of all axes that older versions of Upsample have as attributes; nothing for nodes with
+// operands. Throws kInvalidArgument when they do not fit.
+std::optional<std::vector<float>> scales_of(const Node& node, int rank);
 // Attribute `axes`, or all.
 std::vector<int> axes_of(const Node& node, int rank);
 // The length of an axis under a scale. Throws kInvalidArgument for one that is no number above 0.

@@ -33,7 +33,15 @@ void Resize(G& g) {
     attributes["coordinate_transformation_mode"] = std::string("asymmetric");
     attributes["nearest_mode"] = std::string("simple");
   }
-  const std::vector<Term> inputs = joined({g.dy(), shape_of(g.x())}, parameters(g));
+  std::vector<Term> inputs = joined({g.dy(), shape_of(g.x())}, parameters(g));
+  if (g.node().op->name == "Upsample") {
+    if (g.node().get<std::string>("mode", "nearest") != "nearest")
+      attributes["mode"] = std::string("linear");
+    if (const auto scales = scales_of(g.node(), g.x().rank())) {
+      inputs[3] = g.writer().constant(Tensor::from<float>({std::ssize(*scales)}, *scales));
+    }
+    for (const char* name : {"scales", "height_scale", "width_scale"}) attributes.erase(name);
+  }
   g.set(0, g.writer().op("ResizeGradient", inputs, std::move(attributes), "hugot"));
 }
 

@@ -20,6 +20,8 @@ T word_of(const Node& node, std::string_view attribute, std::string_view fallbac
   return it->second;
 }
 
+bool is_upsample(const Node& node) { return node.op->name == "Upsample"; }
+
 // Numbers of a tensor of any floating-point type.
 std::vector<double> numbers(const Tensor& tensor) {
   std::vector<double> values(static_cast<size_t>(tensor.size()));
@@ -109,9 +111,10 @@ double filter(const Method& method, double x) {
 
 Method method_of(const Node& node) {
   Method method;
-  method.mode = word_of<Mode>(
-      node, "mode", "nearest",
-      {{"nearest", Mode::kNearest}, {"linear", Mode::kLinear}, {"cubic", Mode::kCubic}});
+  std::map<std::string_view, Mode> modes = {
+      {"nearest", Mode::kNearest}, {"linear", Mode::kLinear}, {"cubic", Mode::kCubic}};
+  if (is_upsample(node)) modes["bilinear"] = Mode::kLinear;
+  method.mode = word_of(node, "mode", "nearest", modes);
   const bool gradient = node.domain == "hugot";
   if (!gradient && node.op->since_version < 11) {
     require(method.mode != Mode::kCubic, ErrorCode::kInvalidArgument, "attribute mode is cubic");
@@ -147,8 +150,23 @@ Method method_of(const Node& node) {
 
 Operands operands_of(const Node& node) {
   if (node.domain == "hugot") return {2, 3, 4};
+  if (is_upsample(node) && node.op->since_version < 9) return {};
   if (node.op->since_version < 11) return {-1, 1, -1};
   return {1, 2, 3};
+}
+
+std::optional<std::vector<float>> scales_of(const Node& node, int rank) {
+  if (!is_upsample(node) || node.op->since_version >= 9) return std::nullopt;
+  std::vector<float> scales;
+  if (node.op->since_version < 7) {
+    require(rank == 4, ErrorCode::kInvalidArgument, "an image of rank ", rank, ", not 4");
+    scales = {1, 1, node.at<float>("height_scale"), node.at<float>("width_scale")};
+  } else {
+    scales = node.at<std::vector<float>>("scales");
+  }
+  require(std::ssize(scales) == rank, ErrorCode::kInvalidArgument, scales.size(),
+          " scales do not fit ", rank, " axes");
+  return scales;
 }
 
 std::vector<int> axes_of(const Node& node, int rank) {
@@ -233,10 +251,12 @@ Plan plan(const KernelContext& ctx, const Shape& in) {
   const Operands operands = operands_of(ctx.node());
   const Tensor* scales = operand(ctx, operands.scales);
   const Tensor* sizes = operand(ctx, operands.sizes);
-  require(which.empty() || (scales == nullptr) != (sizes == nullptr), ErrorCode::kInvalidArgument,
-          "either scales or sizes have to be given");
-  if (scales != nullptr) {
-    const std::vector<double> given = numbers(*scales);
+  const auto attribute = scales_of(ctx.node(), plan.rank);
+  require(which.empty() || (scales != nullptr || attribute) != (sizes != nullptr),
+          ErrorCode::kInvalidArgument, "either scales or sizes have to be given");
+  if (scales != nullptr || attribute) {
+    const std::vector<double> given =
+        attribute ? std::vector<double>(attribute->begin(), attribute->end()) : numbers(*scales);
     require(given.size() == which.size(), ErrorCode::kInvalidArgument, given.size(),
             " scales do not fit ", which.size(), " axes");
     for (size_t i = 0; i < which.size(); ++i) {

@@ -382,4 +382,42 @@ TEST_CASE("what cannot be resized is an error") {
               .error = ErrorCode::kInvalidArgument}});
 }
 
+TEST_CASE("Upsample") {
+  const Tensor x = numbers(DType::kFloat32, {1, 1, 2, 2}, {1, 2, 3, 4});
+  const Attributes factors = {{"height_scale", 1.0f}, {"width_scale", 2.5f}};
+  const Tensor wide = numbers(DType::kFloat32, {1, 1, 2, 5}, {1, 1, 1, 2, 2, 3, 3, 3, 4, 4});
+  const std::vector<float> scales = {1, 1, 1, 2.5f};
+  const Attributes bilinear = {
+      {"mode", std::string("bilinear")}, {"height_scale", 2.0f}, {"width_scale", 1.0f}};
+  const Attributes linear = {{"mode", std::string("linear")}};
+  const Tensor smooth = numbers(DType::kFloat32, {1, 1, 4, 2}, {1, 2, 2, 3, 3, 4, 3, 4});
+  const auto one = [&](const char* name, int opset, std::vector<Tensor> inputs,
+                       Attributes attributes, Tensor expected) {
+    return Case{.name = name,
+                .op_type = "Upsample",
+                .inputs = std::move(inputs),
+                .attributes = std::move(attributes),
+                .expected = {std::move(expected)},
+                .opset = opset,
+                .parameters = {1}};
+  };
+  run_cases({one("factors", 1, {x}, factors, wide),
+             one("scales", 7, {x}, {{"scales", scales}}, wide),
+             one("an input", 9, {x, Tensor::from<float>({4}, scales)}, {}, wide),
+             one("between", 1, {x}, bilinear, smooth),
+             one("linear", 9, {x, numbers(DType::kFloat32, {4}, {1, 1, 2, 1})}, linear, smooth)});
+  run_cases({{.name = "too few scales",
+              .op_type = "Upsample",
+              .inputs = {x},
+              .attributes = {{"scales", std::vector<float>{2, 2}}},
+              .opset = 7,
+              .error = ErrorCode::kInvalidArgument},
+             {.name = "three axes",
+              .op_type = "Upsample",
+              .inputs = {x.reshaped({1, 2, 2})},
+              .attributes = factors,
+              .opset = 1,
+              .error = ErrorCode::kInvalidArgument}});
+}
+
 }  // namespace hugot::test

@@ -1,14 +1,15 @@
 // Operands in the type that arithmetic happens in, and loops over the pool.
-#ifndef HUGOT_KERNELS_CONV_COMPUTE_H_
-#define HUGOT_KERNELS_CONV_COMPUTE_H_
+#ifndef HUGOT_KERNELS_COMPUTE_H_
+#define HUGOT_KERNELS_COMPUTE_H_
 
 #include <algorithm>
 
+#include "base/tensor.h"
 #include "base/thread_pool.h"
 #include "kernels/convert.h"
 #include "kernels/dispatch.h"
 
-namespace hugot::conv {
+namespace hugot {
 
 // The elements of a tensor of T as Compute<T>: float16 and bfloat16 become float32 at once, the
 // other types stay where they are.
@@ -60,6 +61,6 @@ void for_items(ThreadPool* pool, int64_t count, int64_t cost, const Body& body) 
   pool->parallel_for_workers(count, std::max(grain, even), body);
 }
 
-}  // namespace hugot::conv
+}  // namespace hugot
 
-#endif  // HUGOT_KERNELS_CONV_COMPUTE_H_
+#endif  // HUGOT_KERNELS_COMPUTE_H_
