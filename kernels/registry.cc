@@ -12,6 +12,8 @@ namespace {
 namespace words {
 constexpr std::string_view onnx = "";
 constexpr std::string_view ms = "com.microsoft";
+constexpr std::string_view ml = "ai.onnx.ml";
+constexpr std::string_view training = "ai.onnx.preview.training";
 constexpr std::string_view hugot = "hugot";
 constexpr std::string_view preview = "ai.onnx.preview";
 constexpr bool yes = true;

@@ -5,10 +5,10 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
 #include "onnx/loader.h"
 #include "pipelines/session.h"
-#include "tokenizer/unicode.h"
-#include "tokenizer/utf8.h"
 
 namespace hugot {
 namespace {

@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "base/error.h"
-#include "tokenizer/unicode.h"
-#include "tokenizer/utf8.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
 
 namespace hugot {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <string>
 
-#include "tokenizer/unicode.h"
-#include "tokenizer/utf8.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
 
 namespace hugot {
 

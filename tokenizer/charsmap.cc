@@ -3,7 +3,7 @@
 #include <array>
 
 #include "base/error.h"
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace hugot {
 namespace {

@@ -2,9 +2,9 @@
 #include <string_view>
 #include <utility>
 
+#include "base/utf8.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/decoder.h"
-#include "tokenizer/utf8.h"
 
 namespace hugot {
 namespace {

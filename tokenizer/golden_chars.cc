@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "tokenizer/code_point_set.h"
+#include "base/code_point_set.h"
+#include "base/utf8.h"
 #include "tokenizer/component_json.h"
 #include "tokenizer/golden_records.h"
 #include "tokenizer/regex.h"
-#include "tokenizer/utf8.h"
 
 namespace hugot {
 namespace {

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "tokenizer/component_json.h"
 #include "tokenizer/golden_records.h"
-#include "tokenizer/utf8.h"
 
 namespace hugot::golden {
 namespace {

@@ -2,11 +2,11 @@
 #include <array>
 #include <utility>
 
+#include "base/code_point_set.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
 #include "tokenizer/byte_level.h"
-#include "tokenizer/code_point_set.h"
 #include "tokenizer/normalizer.h"
-#include "tokenizer/unicode.h"
-#include "tokenizer/utf8.h"
 
 namespace hugot {
 namespace {

@@ -1,9 +1,9 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
 #include "tokenizer/post_processor.h"
-#include "tokenizer/unicode.h"
-#include "tokenizer/utf8.h"
 
 namespace hugot {
 namespace {

@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "tokenizer/code_point_set.h"
+#include "base/code_point_set.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
 #include "tokenizer/pattern.h"
 #include "tokenizer/pre_tokenizer.h"
-#include "tokenizer/unicode.h"
-#include "tokenizer/utf8.h"
 
 namespace hugot {
 namespace {

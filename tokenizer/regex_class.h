@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "tokenizer/code_point_set.h"
+#include "base/code_point_set.h"
 #include "tokenizer/regex_scanner.h"
 
 namespace hugot {

@@ -3,9 +3,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "tokenizer/regex_program.h"
 #include "tokenizer/regex_syntax.h"
-#include "tokenizer/utf8.h"
 
 namespace hugot {
 namespace {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "tokenizer/code_point_set.h"
+#include "base/code_point_set.h"
 #include "tokenizer/regex.h"
 
 namespace hugot {

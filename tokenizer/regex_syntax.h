@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tokenizer/code_point_set.h"
+#include "base/code_point_set.h"
 
 namespace hugot {
 

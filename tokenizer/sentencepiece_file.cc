@@ -3,7 +3,7 @@
 #include <bit>
 
 #include "base/error.h"
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace hugot {
 namespace {

@@ -7,10 +7,10 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "tokenizer/byte_token.h"
 #include "tokenizer/sentencepiece_file.h"
 #include "tokenizer/trie.h"
-#include "tokenizer/utf8.h"
 
 namespace hugot {
 namespace {

@@ -3,11 +3,11 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "tokenizer/byte_token.h"
 #include "tokenizer/charsmap.h"
 #include "tokenizer/sentencepiece_file.h"
 #include "tokenizer/trie.h"
-#include "tokenizer/utf8.h"
 
 namespace hugot {
 namespace {

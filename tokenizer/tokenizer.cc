@@ -6,10 +6,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "tokenizer/bert_id_encoder.h"
 #include "tokenizer/id_encoder.h"
 #include "tokenizer/tokenizer_parts.h"
-#include "tokenizer/utf8.h"
 #include "tokenizer/vocabulary_files.h"
 
 namespace hugot {

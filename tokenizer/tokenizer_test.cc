@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
 #include "tokenizer/golden_records.h"
-#include "tokenizer/unicode.h"
-#include "tokenizer/utf8.h"
 
 namespace hugot {
 namespace {

@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "tokenizer/byte_token.h"
 #include "tokenizer/model.h"
 #include "tokenizer/trie.h"
-#include "tokenizer/utf8.h"
 #include "tokenizer/word_cache.h"
 
 namespace hugot {

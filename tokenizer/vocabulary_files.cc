@@ -8,12 +8,12 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/charsmap.h"
 #include "tokenizer/json_fields.h"
 #include "tokenizer/sentencepiece_file.h"
-#include "tokenizer/unicode.h"
-#include "tokenizer/utf8.h"
 #include "tokenizer/word_scanner.h"
 
 namespace hugot {

@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "tokenizer/model.h"
-#include "tokenizer/utf8.h"
 
 namespace hugot {
 namespace {

@@ -2,9 +2,9 @@
 
 #include <array>
 
-#include "tokenizer/code_point_set.h"
-#include "tokenizer/unicode.h"
-#include "tokenizer/utf8.h"
+#include "base/code_point_set.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
 
 namespace hugot {
 

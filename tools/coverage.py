@@ -12,8 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- operators: written by tools/coverage.py -->", "<!-- end of operators -->"
 CUDA_MARK = "†"
-DOMAINS = {"onnx": "ai.onnx", "ml": "ai.onnx.ml", "ms": "com.microsoft", "hugot": "hugot",
-           "preview": "ai.onnx.preview"}
+DOMAINS = {"onnx": "ai.onnx", "ml": "ai.onnx.ml", "preview": "ai.onnx.preview",
+           "training": "ai.onnx.preview.training", "ms": "com.microsoft", "hugot": "hugot"}
 
 
 def table():

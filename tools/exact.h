@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "autodiff/gradient_node.h"
 #include "graph/exec/executor.h"
 #include "graph/passes/passes.h"
 #include "kernels/registry.h"
@@ -21,6 +22,7 @@ inline std::shared_ptr<const Plan> load_exact(const std::filesystem::path& file,
   return with_context([&] { return file.string(); },
                       [&] {
                         Graph graph = std::move(model.graph);
+                        expand_gradient_nodes(graph, ops);
                         PassContext context{ops};
                         optimize_exact(graph, context);
                         return Plan::compile(std::move(graph), device);

@@ -3,7 +3,7 @@
 #include <charconv>
 #include <cmath>
 
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace hugot::tools {
 namespace {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tokenizer/unicode_tables.inc. usage: unicode_tables.py OUT.inc
+"""Writes base/unicode_tables.inc. usage: unicode_tables.py OUT.inc
 
 The reference (Hugging Face tokenizers 0.22.2) mixes data of several Unicode versions: 9.0 for
 NFC/NFD/NFKC/NFKD and StripAccents, 8.0 for the categories of BertNormalizer and for punctuation,

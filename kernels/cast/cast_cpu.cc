@@ -2,10 +2,10 @@
 #include <cstring>
 
 #include "kernels/cast/cast.h"
-#include "kernels/cast/text.h"
 #include "kernels/convert.h"
 #include "kernels/dispatch.h"
 #include "kernels/narrow.h"
+#include "kernels/number_text.h"
 
 namespace hugot::cast {
 namespace {

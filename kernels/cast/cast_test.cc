@@ -184,4 +184,41 @@ TEST_CASE("narrow types round, saturate and wrap") {
   });
 }
 
+TEST_CASE("BitCast keeps the bits") {
+  const auto to = [](DType dtype) { return Attributes{{"to", static_cast<int64_t>(dtype)}}; };
+  const Tensor x = numbers(DType::kFloat32, {2, 1}, {1, -2});
+  run_cases({
+      {.name = "float to integer",
+       .op_type = "BitCast",
+       .inputs = {x},
+       .attributes = to(DType::kUInt32),
+       .expected = {Tensor::from<uint32_t>({2, 1}, {0x3f800000, 0xc0000000})}},
+      {.name = "16 bits",
+       .op_type = "BitCast",
+       .inputs = {Tensor::from<uint16_t>({2}, {0x3f80, 0xc000})},
+       .attributes = to(DType::kBFloat16),
+       .expected = {numbers(DType::kBFloat16, {2}, {1, -2})}},
+      {.name = "4 bits",
+       .op_type = "BitCast",
+       .inputs = {bits(DType::kInt4, {3}, {0x97, 0x03})},
+       .attributes = to(DType::kUInt4),
+       .expected = {bits(DType::kUInt4, {3}, {0x97, 0x03})}},
+      {.name = "every bool is 0 or 1",
+       .op_type = "BitCast",
+       .inputs = {Tensor::from<uint8_t>({3}, {0, 1, 255})},
+       .attributes = to(DType::kBool),
+       .expected = {Tensor::from<bool>({3}, {false, true, true})}},
+      {.name = "another width",
+       .op_type = "BitCast",
+       .inputs = {x},
+       .attributes = to(DType::kFloat64),
+       .error = ErrorCode::kInvalidArgument},
+      {.name = "text",
+       .op_type = "BitCast",
+       .inputs = {Tensor::from<std::string>({1}, {"a"})},
+       .attributes = to(DType::kUInt8),
+       .error = ErrorCode::kInvalidArgument},
+  });
+}
+
 }  // namespace hugot::test

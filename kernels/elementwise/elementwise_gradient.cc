@@ -44,11 +44,12 @@ Term softplus(G& g, const Term& x) { return g.op("Softplus", {x}); }
 // attribute `axis` said where it meets operand A.
 Term operand_b(G& g) {
   const Term b = g.x(1);
-  if (g.since_version() >= 7 || !g.node().has("axis")) return b;
-  const int rank_a = g.x(0).rank(), rank_b = b.rank();
-  const int behind = rank_a - normalize_axis(g.node().at<int64_t>("axis"), rank_a) - rank_b;
-  std::vector<int64_t> axes(static_cast<size_t>(behind));
-  std::iota(axes.begin(), axes.end(), rank_b);
+  if (g.since_version() >= 7 || (g.x(0).rank() == 0 && b.rank() == 0)) return b;
+  const Dims met = shape_of_b(g.node(), *g.x(0).fact().shape, *b.fact().shape);
+  const auto rank_b = static_cast<size_t>(b.rank());
+  if (met.size() == rank_b) return b;
+  std::vector<int64_t> axes(met.size() - rank_b);
+  std::iota(axes.begin(), axes.end(), static_cast<int64_t>(rank_b));
   return unsqueeze(b, axes);
 }
 

@@ -289,7 +289,7 @@ void infer_pad(InferContext& ctx) {
   Fact& out = ctx.output(0);
   out.dtype = in.dtype;
   if (!in.shape) return;
-  const auto pads = list_of(ctx, "pads", 1);
+  const auto pads = list_of(ctx, pads_attribute(ctx.node()), 1);
   const bool has_axes = ctx.num_inputs() > 3 && ctx.has_input(3);
   const auto axes = has_axes ? ctx.integers(3) : std::nullopt;
   out.shape = unknown_dims(ctx, 0, in.rank());
@@ -304,8 +304,8 @@ void infer_pad(InferContext& ctx) {
 Batching batch_pad(const BatchQuery& query) {
   const Node& node = query.node();
   std::optional<std::vector<int64_t>> pads, axes;
-  if (node.has("pads")) {
-    pads = node.at<std::vector<int64_t>>("pads");
+  if (node.has(pads_attribute(node))) {
+    pads = node.at<std::vector<int64_t>>(pads_attribute(node));
   } else if (query.has_input(1)) {
     pads = query.input_fact(1).integers();
   }

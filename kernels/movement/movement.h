@@ -51,6 +51,10 @@ struct Padding {
 };
 Padding padding(std::span<const int64_t> pads, const std::optional<std::vector<int64_t>>& axes,
                 int rank);
+// The attribute that holds the pads of a Pad node before version 11: version 1 calls it otherwise.
+inline std::string_view pads_attribute(const Node& node) {
+  return node.op->since_version < 2 ? "paddings" : "pads";
+}
 
 // The one number in an operand of any type of numbers, called `what` in errors. Throws
 // kInvalidArgument for more or fewer.
@@ -75,13 +79,22 @@ void gather_elements(KernelContext& ctx);
 void gather_nd(KernelContext& ctx);
 void scatter_elements(KernelContext& ctx);
 void scatter_nd(KernelContext& ctx);
+// Input 0 with the slices (or, without axis, the elements) that a list of bools selects.
+void compress(KernelContext& ctx);
+// Each slice of the batch axis with the first entries of its time axis in reverse order.
+void reverse_sequence(KernelContext& ctx);
+// A cache with an update written into each of its batches.
+void tensor_scatter(KernelContext& ctx);
+// Different elements or slices with their first indices, inverse and counts.
+void unique(KernelContext& ctx);
 void one_hot(KernelContext& ctx);
 void non_zero(KernelContext& ctx);
 
 // Gradient rules: movement_gradient.cc.
 namespace rule {
-GradientRule CenterCropPad, Concat, DepthToSpace, Gather, GatherElements, GatherND, Moved, OneHot,
-    Pad, ScatterElements, ScatterND, Slice, SpaceToDepth, Split, Tile, Transpose, Trilu;
+GradientRule CenterCropPad, Compress, Concat, DepthToSpace, Gather, GatherElements, GatherND, Moved,
+    OneHot, Pad, ReverseSequence, ScatterElements, ScatterND, Slice, SpaceToDepth, Split,
+    TensorScatter, Tile, Transpose, Trilu;
 }  // namespace rule
 
 }  // namespace hugot::movement

@@ -1,5 +1,6 @@
 // Derivatives of operators that move elements: dy goes back to where the elements came from.
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "graph/gradient.h"
@@ -76,6 +77,28 @@ void Tile(G& g) {
   add_where_from(g, std::move(inputs));
 }
 
+// The condition may be shorter than the axis, so the numbers are moved and not dy.
+void Compress(G& g) { add_where_from(g, {g.x(1)}); }
+
+// Reversing undoes itself.
+void ReverseSequence(G& g) { g.set(0, g.writer().repeat(g.node(), {g.dy(), g.x(1)})); }
+
+// What was overwritten has no gradient; an element of the update has that of its place in y.
+void TensorScatter(G& g) {
+  const Term update = g.x(1);
+  g.set(0, g.writer().repeat(g.node(), {g.dy(), zeros_like(update), g.x(2)}));
+  if (!g.wants(1)) return;
+  // Which element of the update lies at each place: 0 none, i + 1 element i.
+  const Term empty =
+      g.op("ConstantOfShape", {shape_of(g.x())}, {{"value", Tensor::from<int64_t>({1}, {0})}});
+  const Term source = g.writer().repeat(g.node(), {empty, numbered(g, update) + 1, g.x(2)});
+  const Term zero = g.op("Pad", {flat(zeros_like(update)), g.writer().integers({1, 0})});
+  const Term sums = g.op("ScatterElements", {zero, flat(source), flat(g.dy())}, along(0, "add"));
+  const Term dropped = g.op("Slice", {sums, g.writer().integers({1}),
+                                      g.writer().integers({std::numeric_limits<int64_t>::max()})});
+  g.set(1, reshape_like(dropped, update));
+}
+
 // ---------------------------------------------------------------------------------------------
 // Whole blocks
 
@@ -144,9 +167,10 @@ void Slice(G& g) {
 // Taking away is padding with negative numbers.
 void Pad(G& g) {
   if (g.node().get<std::string>("mode", "constant") != "constant") return Moved(g);
-  const Term pads = g.node().has("pads")
-                        ? g.writer().integers(g.node().at<std::vector<int64_t>>("pads"))
-                        : g.x(1);
+  const Term pads =
+      g.since_version() < 11
+          ? g.writer().integers(g.node().at<std::vector<int64_t>>(pads_attribute(g.node())))
+          : g.x(1);
   const Term dx = g.op("Pad", {g.dy(), -pads, Term(), g.x(3)});
   g.set(0, dx);
   // The rest of dy belongs to the constant.

@@ -94,9 +94,10 @@ void pad(KernelContext& ctx) {
   const Mode mode = mode_of(ctx.node());
   std::optional<std::vector<int64_t>> axes;
   if (ctx.num_inputs() > 3 && ctx.has_input(3)) axes = to_int64s(ctx.input(3));
-  const std::vector<int64_t> pads = ctx.node().has("pads")
-                                        ? ctx.node().at<std::vector<int64_t>>("pads")
-                                        : to_int64s(ctx.input(1));
+  const std::vector<int64_t> pads =
+      ctx.node().op->since_version < 11
+          ? ctx.node().at<std::vector<int64_t>>(pads_attribute(ctx.node()))
+          : to_int64s(ctx.input(1));
   const Padding padded = padding(pads, axes, rank);
   std::array<int64_t, Shape::kMaxRank> dims{};
   for (int axis = 0; axis < rank; ++axis) {

@@ -2,6 +2,9 @@
 #ifndef HUGOT_KERNELS_NORM_NORM_H_
 #define HUGOT_KERNELS_NORM_NORM_H_
 
+#include <cstdint>
+#include <vector>
+
 #include "graph/op.h"
 
 namespace hugot::norm {
@@ -16,9 +19,27 @@ void rms_norm(KernelContext& ctx);
 // BatchNormalization over axis 1; in training mode with the statistics of the batch.
 void batch_norm(KernelContext& ctx);
 
-// Gradient rules: norm_gradient.cc. RMSNormalization serves SimplifiedLayerNormalization, too.
+// GroupNormalization, and InstanceNormalization, where every channel is a group: the groups of each
+// instance get mean 0 and variance 1, then scale and bias by channel (version 18 of
+// GroupNormalization: by group).
+void group_norm(KernelContext& ctx);
+// The groups of a node among `channels`, which they divide. Throws kInvalidArgument otherwise.
+int64_t group_count(const Node& node, int64_t channels);
+
+// MeanVarianceNormalization: (x - mean) / (deviation + 1e-9) over `axes`.
+void mean_variance_norm(KernelContext& ctx);
+std::vector<int64_t> mean_variance_axes(const Node& node);
+
+// LpNormalization: x / (sum |x|^p)^(1/p) along `axis`, and 0 where that is 0 / 0; p is 1 or 2.
+void lp_norm(KernelContext& ctx);
+// Throws kInvalidArgument for other p.
+bool is_l1(const Node& node);
+
+// Gradient rules: norm_gradient.cc, group_gradient.cc. RMSNormalization serves
+// SimplifiedLayerNormalization, too.
 namespace rule {
-GradientRule BatchNormalization, LayerNormalization, RMSNormalization;
+GradientRule BatchNormalization, GroupNormalization, LayerNormalization, LpNormalization,
+    MeanVarianceNormalization, RMSNormalization;
 }  // namespace rule
 
 // The type of the saved statistics: attribute stash_type.

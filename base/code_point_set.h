@@ -1,6 +1,6 @@
 // Sets of code points: what the character classes of regular expressions are made of.
-#ifndef HUGOT_TOKENIZER_CODE_POINT_SET_H_
-#define HUGOT_TOKENIZER_CODE_POINT_SET_H_
+#ifndef HUGOT_BASE_CODE_POINT_SET_H_
+#define HUGOT_BASE_CODE_POINT_SET_H_
 
 #include <array>
 #include <cstddef>
@@ -81,4 +81,4 @@ uint8_t legacy_script(char32_t c);
 
 }  // namespace hugot
 
-#endif  // HUGOT_TOKENIZER_CODE_POINT_SET_H_
+#endif  // HUGOT_BASE_CODE_POINT_SET_H_

@@ -1,4 +1,4 @@
-#include "tokenizer/code_point_set.h"
+#include "base/code_point_set.h"
 
 #include <algorithm>
 #include <iterator>
@@ -6,8 +6,8 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "tokenizer/unicode.h"
-#include "tokenizer/utf8.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
 
 namespace hugot {
 namespace {
@@ -30,7 +30,7 @@ struct CodePointPair {
   char32_t first, second;
 };
 
-#include "tokenizer/regex_tables.inc"
+#include "base/code_point_tables.inc"
 
 constexpr char32_t kLast = 0x10FFFF;
 

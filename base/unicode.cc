@@ -1,4 +1,4 @@
-#include "tokenizer/unicode.h"
+#include "base/unicode.h"
 
 #include <algorithm>
 #include <iterator>
@@ -28,7 +28,7 @@ struct Composition {
   char32_t first, second, composite;
 };
 
-#include "tokenizer/unicode_tables.inc"
+#include "base/unicode_tables.inc"
 
 // Hangul syllables: Unicode, section 3.12.
 constexpr char32_t kSyllableBase = 0xAC00, kLeadBase = 0x1100, kVowelBase = 0x1161,

@@ -1,6 +1,6 @@
 // UTF-8 in memory. Functions without "validate" in their name need valid UTF-8.
-#ifndef HUGOT_TOKENIZER_UTF8_H_
-#define HUGOT_TOKENIZER_UTF8_H_
+#ifndef HUGOT_BASE_UTF8_H_
+#define HUGOT_BASE_UTF8_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -147,4 +147,4 @@ inline std::string to_valid_utf8(std::string_view text) {
 
 }  // namespace hugot
 
-#endif  // HUGOT_TOKENIZER_UTF8_H_
+#endif  // HUGOT_BASE_UTF8_H_

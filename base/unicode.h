@@ -1,8 +1,8 @@
 // Character data with the Unicode versions that the reference uses (tools/unicode_tables.py): 9.0
 // for normalization forms and StripAccents, 8.0 for the categories of BERT, 16 or newer elsewhere.
 // All functions are thread-safe.
-#ifndef HUGOT_TOKENIZER_UNICODE_H_
-#define HUGOT_TOKENIZER_UNICODE_H_
+#ifndef HUGOT_BASE_UNICODE_H_
+#define HUGOT_BASE_UNICODE_H_
 
 #include <cstdint>
 #include <optional>
@@ -72,4 +72,4 @@ std::optional<char32_t> compose(char32_t first, char32_t second);
 
 }  // namespace hugot::unicode
 
-#endif  // HUGOT_TOKENIZER_UNICODE_H_
+#endif  // HUGOT_BASE_UNICODE_H_

@@ -1,6 +1,6 @@
-// Numbers as text, for Cast from and to strings.
-#ifndef HUGOT_KERNELS_CAST_TEXT_H_
-#define HUGOT_KERNELS_CAST_TEXT_H_
+// Numbers as text, as Cast converts them from and to strings.
+#ifndef HUGOT_KERNELS_NUMBER_TEXT_H_
+#define HUGOT_KERNELS_NUMBER_TEXT_H_
 
 #include <charconv>
 #include <cmath>
@@ -68,4 +68,4 @@ T text_to_number(std::string_view text) {
 
 }  // namespace hugot
 
-#endif  // HUGOT_KERNELS_CAST_TEXT_H_
+#endif  // HUGOT_KERNELS_NUMBER_TEXT_H_
