@@ -185,6 +185,10 @@ using PrepareFunction = std::shared_ptr<const Prepared> (*)(
 // Appends the nodes that compute the gradients of the inputs: graph/gradient.h.
 class GradientContext;
 using GradientRule = void(GradientContext&);
+// Writes the operator with others: graph/expansion.h. False when the facts do not tell enough yet;
+// facts with all dimensions always do.
+class Expansion;
+using ExpandFunction = bool (*)(Expansion&);
 
 // One version of one operator. Rooms fill these; nothing changes them afterwards.
 struct OpDef {
@@ -204,6 +208,10 @@ struct OpDef {
   // Throws kUnsupported, before it asks for outputs, for operands that only `cpu` can take.
   KernelFunction cuda = nullptr;
   GradientRule* gradient = nullptr;  // null: not differentiable, or not yet
+  ExpandFunction expand = nullptr;   // null: no composition of others
+  // The operator is nothing but its expansion: the passes of both modes replace it. Otherwise only
+  // those of ragged mode do.
+  bool composite = false;
   bool deterministic = true;         // equal inputs give equal outputs; false for random operators
   bool aliases = false;              // output 0 may be input 0's memory (views)
 

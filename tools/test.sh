@@ -192,6 +192,12 @@ if [ -d "$SHARED/data/zoo" ]; then
 else
   skip zoo-ragged "no shared data"
 fi
+if [ -d "$SHARED/data/zoo-generation" ]; then
+  suite zoo-generation "$BUILD/venv/bin/python" tests/zoo_generation.py --hugot "$BUILD/hugot" \
+    --zoo "$SHARED/data/zoo-generation"
+else
+  skip zoo-generation "no shared data"
+fi
 suite examples bash -ec "$(declare -f examples); BUILD='$BUILD' MODEL='$MODEL'; examples; echo '1 passed, 0 failed'"
 
 if [ "$QUICK" != --quick ]; then

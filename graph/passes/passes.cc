@@ -25,6 +25,7 @@ size_t apply_pass(Graph& graph, PassContext& context, std::string_view name, Pas
 void optimize_exact(Graph& graph, PassContext& context) {
   graph.remove_dead();
   infer(graph);
+  apply_pass(graph, context, "expand_composites", expand_composites);
   apply_pass(graph, context, "fold_constants", fold_constants);
   apply_pass(graph, context, "eliminate_common", eliminate_common);
   // After folding, so that weights are widened by the plan when it packs them.

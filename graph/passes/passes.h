@@ -46,6 +46,8 @@ void report_pass(const Graph& graph, const PassContext& context, std::string_vie
 
 // -- passes of both modes
 
+// Operators that are compositions of others (OpDef::composite) become what they are composed of.
+size_t expand_composites(Graph& graph, PassContext& context);
 // Nodes with constant inputs, and values whose fact tells all elements, become constants.
 size_t fold_constants(Graph& graph, PassContext& context);
 // An If whose condition is known becomes the nodes of the branch taken.
@@ -61,6 +63,8 @@ size_t widen_half(Graph& graph, PassContext& context);
 
 // -- passes of ragged mode
 
+// The same for all operators that have an expansion.
+size_t expand_operators(Graph& graph, PassContext& context);
 // Identities that facts prove: x+0, x*1, Where(true, x, y), casts and transposes that do nothing,
 // reshapes with a known result (they become hugot.View).
 size_t simplify(Graph& graph, PassContext& context);

@@ -91,6 +91,12 @@ size_t simplify(Graph& graph, PassContext& context) {
     const ValueId output = node.outputs[0];
     const Fact& fact = graph.fact(output);
 
+    if (node.domain == "hugot" && node.op_type == "Attention" && node.inputs.size() == 4 &&
+        number_of(graph, node.inputs[3]) == 0.0) {
+      node.inputs.pop_back();  // a mask that hides nothing
+      ++changes;
+    }
+
     ValueId same = identity(graph, node);
     const bool view = is_view(node) || reinterprets(graph, node);
     if (view) same = node.inputs[0];

@@ -155,6 +155,7 @@ void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
       if (changes == 0) return;
     }
   };
+  apply({"expand_operators", expand_operators});
   // Before weights are dequantized by folding.
   apply({"fuse_quantized", fuse_quantized});
   settle();

@@ -12,6 +12,8 @@
 //   window_left, window_right, query_offset: query i sees the keys j with
 //        i + query_offset - window_left <= j <= i + query_offset + window_right; -1: no limit on
 //        that side. Causal attention is window_right = 0.
+//   sinks  a score for each head that takes part in the softmax without key or value: it adds
+//        exp(sinks[h]) to the sum that the probabilities are divided by; null for none
 // A query that sees no key, or only keys with bias -inf, gives zeros (as ONNX Attention).
 //
 // The result depends on the values of this sequence alone: not on strides, alignment, the heads

@@ -120,6 +120,7 @@ struct AttentionArgs {
   int64_t bias_stride = 0, bias_head_stride = 0;
   int64_t window_left = -1, window_right = -1;
   int64_t query_offset = 0;
+  const float* sinks = nullptr;
 };
 
 // y[i] = f(x[i]) for i < n.

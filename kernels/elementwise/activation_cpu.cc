@@ -177,7 +177,7 @@ struct HardSwish {
 struct Swish {
   using Elements = FloatTypes;
   float alpha;
-  explicit Swish(const Node& node, float fallback = 1.0f) : alpha(node.get("alpha", fallback)) {}
+  explicit Swish(const Node& node) : alpha(node.get("alpha", 1.0f)) {}
   cpu::UnaryKernel simd(const cpu::VectorKernels& k) const {
     return alpha == 1.0f ? k.silu : nullptr;
   }
@@ -185,10 +185,6 @@ struct Swish {
   T operator()(T x) const {
     return x * sigmoid(static_cast<T>(alpha) * x);
   }
-};
-
-struct QuickGelu : Swish {
-  explicit QuickGelu(const Node& node) : Swish(node, 1.702f) {}
 };
 
 struct Gelu {
@@ -209,15 +205,6 @@ struct Gelu {
   }
 };
 
-struct FastGelu {
-  using Elements = FloatTypes;
-  static cpu::UnaryKernel simd(const cpu::VectorKernels& k) { return k.gelu_tanh; }
-  template <class T>
-  T operator()(T x) const {
-    return gelu_tanh(x);
-  }
-};
-
 }  // namespace fn
 
 template void unary<fn::Celu>(KernelContext&);
@@ -227,7 +214,6 @@ template void unary<fn::HardSigmoid>(KernelContext&);
 template void unary<fn::HardSwish>(KernelContext&);
 template void unary<fn::LeakyRelu>(KernelContext&);
 template void unary<fn::Mish>(KernelContext&);
-template void unary<fn::QuickGelu>(KernelContext&);
 template void unary<fn::Relu>(KernelContext&);
 template void unary<fn::Selu>(KernelContext&);
 template void unary<fn::Shrink>(KernelContext&);
@@ -237,7 +223,5 @@ template void unary<fn::Softsign>(KernelContext&);
 template void unary<fn::Swish>(KernelContext&);
 template void unary<fn::Tanh>(KernelContext&);
 template void unary<fn::ThresholdedRelu>(KernelContext&);
-template void biased<fn::Gelu>(KernelContext&);
-template void biased<fn::FastGelu>(KernelContext&);
 
 }  // namespace hugot::elementwise

@@ -323,13 +323,4 @@ OpDef onnx_Clip(int since_version) {
 }
 OpDef onnx_Where(int) { return define(3, 3, infer_where, where, rule::Where); }
 
-OpDef ms_BiasGelu(int) {
-  return define(2, 2, infer_like_first<>, biased<fn::Gelu>, rule::BiasGelu);
-}
-OpDef ms_FastGelu(int) {
-  return define(1, 2, infer_like_first<>, biased<fn::FastGelu>, rule::FastGelu);
-}
-OpDef ms_Gelu(int) { return function<fn::Gelu>(rule::Gelu); }
-OpDef ms_QuickGelu(int) { return function<fn::QuickGelu>(rule::QuickGelu); }
-
 }  // namespace hugot::ops

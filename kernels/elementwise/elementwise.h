@@ -26,7 +26,6 @@ struct Cosh;
 struct Elu;
 struct Erf;
 struct Exp;
-struct FastGelu;
 struct Floor;
 struct Gelu;
 struct HardSigmoid;
@@ -38,7 +37,6 @@ struct Log;
 struct Mish;
 struct Neg;
 struct Not;
-struct QuickGelu;
 struct Reciprocal;
 struct Relu;
 struct Round;
@@ -94,10 +92,6 @@ void mean(KernelContext& ctx);
 void clip(KernelContext& ctx);
 void where(KernelContext& ctx);
 
-// Activation after adding an optional bias (input 1): BiasGelu, FastGelu.
-template <class F>
-void biased(KernelContext& ctx);
-
 // Before version 7, operand B of a binary operator met operand A by the attributes `broadcast` and
 // `axis`. The shape with which B takes part in numpy's broadcasting. `Dims` or `Shape`.
 template <class S>
@@ -107,14 +101,14 @@ S shape_of_b(const Node& node, const S& a, const S& b);
 namespace rule {
 // y = f(x)
 GradientRule Abs, Acos, Acosh, Asin, Asinh, Atan, Atanh, Celu, Cos, Cosh, Elu, Erf, Exp, Gelu,
-    HardSigmoid, HardSwish, LeakyRelu, Log, Mish, Neg, QuickGelu, Reciprocal, Relu, Selu, Shrink,
+    HardSigmoid, HardSwish, LeakyRelu, Log, Mish, Neg, Reciprocal, Relu, Selu, Shrink,
     Sigmoid, Sin, Sinh, Softplus, Softsign, Sqrt, Swish, Tan, Tanh, ThresholdedRelu;
 // Ceil, Floor, Round, Sign: zero wherever there is a derivative.
 GradientRule Flat;
 // y = f(a, b)
 GradientRule Add, Div, Mod, Mul, Pow, PRelu, Sub;
 // Others.
-GradientRule BiasGelu, Clip, FastGelu, Max, Mean, Min, Sum, Where;
+GradientRule Clip, Max, Mean, Min, Sum, Where;
 }  // namespace rule
 
 }  // namespace hugot::elementwise

@@ -127,7 +127,6 @@ void HardSwish(G& g) {
 }
 
 void Swish(G& g) { g.set(0, g.dy() * swish_slope(g.x(), alpha(g, 1.0f))); }
-void QuickGelu(G& g) { g.set(0, g.dy() * swish_slope(g.x(), alpha(g, 1.702f))); }
 
 // y = x tanh(softplus(x)), and sigmoid is the derivative of softplus.
 void Mish(G& g) {
@@ -138,18 +137,6 @@ void Mish(G& g) {
 void Gelu(G& g) {
   const bool approximate = g.node().get<std::string>("approximate", "none") == "tanh";
   g.set(0, g.dy() * (approximate ? gelu_tanh_slope(g.x()) : gelu_slope(g.x())));
-}
-
-void BiasGelu(G& g) {
-  const Term dx = g.dy() * gelu_slope(g.x(0) + g.x(1));
-  g.set(0, dx);
-  g.set(1, dx);
-}
-
-void FastGelu(G& g) {
-  const Term dx = g.dy() * gelu_tanh_slope(g.x(1) ? g.x(0) + g.x(1) : g.x(0));
-  g.set(0, dx);
-  if (g.x(1)) g.set(1, dx);
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -210,37 +210,6 @@ void variadic(KernelContext& ctx) {
   });
 }
 
-template <class F>
-void biased(KernelContext& ctx) {
-  if (!ctx.has_input(1)) return unary<F>(ctx);
-  const F f = make<F>(ctx.node());
-  const Tensor& x = ctx.input(0);
-  const Tensor& bias = ctx.input(1);
-  require_equal_types(x, bias);
-  const BroadcastPlan plan(x.shape(), {&x.shape(), &bias.shape()});
-  dispatch(typename F::Elements{}, x.dtype(), [&]<class T>() {
-    using C = Compute<T>;
-    T* y = ctx.output(0, x.dtype(), x.shape()).template data<T>();
-    const auto add = [](C a, C b) { return a + b; };
-    // The sum is kept in the computing type: it is not rounded to a narrow type in between.
-    const auto rows = [&](int64_t begin, int64_t end) {
-      C sums[kBlock];
-      plan.for_runs(begin, end, [&](int64_t at, const BroadcastPlan::Offsets& from, int64_t n) {
-        for (int64_t i = 0; i < n; i += kBlock) {
-          const int64_t count = std::min(kBlock, n - i);
-          C block_x[kBlock], block_b[kBlock];
-          const T* b = bias.data<T>() + from[1] + i * plan.step(1);
-          run(add, widened(x.data<T>() + from[0] + i, count, block_x), plan.step(0),
-              widened(b, plan.step(1) != 0 ? count : 1, block_b), plan.step(1), sums, count);
-          run(f, sums, sums, count);
-          convert_all(sums, y + at + i, count);
-        }
-      });
-    };
-    parallel_for(ctx.pool(), x.size(), kGrain, rows);
-  });
-}
-
 }  // namespace hugot::elementwise
 
 #endif  // HUGOT_KERNELS_ELEMENTWISE_RUN_H_

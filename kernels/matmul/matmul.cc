@@ -128,9 +128,7 @@ OpDef with_prepare(OpDef op, PrepareFunction prepare) {
 
 }  // namespace
 
-void infer_product_shape(InferContext& ctx, int left, int right) {
-  if (!ctx.input(left).shape || !ctx.input(right).shape) return;
-  Dims a = *ctx.input(left).shape, b = *ctx.input(right).shape;
+Dims product_dims(Dims a, Dims b) {
   require(!a.empty() && !b.empty(), ErrorCode::kInvalidArgument, "an operand is a scalar");
   const bool vector_a = a.size() == 1, vector_b = b.size() == 1;
   if (vector_a) a.insert(a.begin(), 1);
@@ -139,7 +137,12 @@ void infer_product_shape(InferContext& ctx, int left, int right) {
   Dims dims = broadcast(Dims(a.begin(), a.end() - 2), Dims(b.begin(), b.end() - 2));
   if (!vector_a) dims.push_back(a[a.size() - 2]);
   if (!vector_b) dims.push_back(b.back());
-  ctx.output(0).shape = std::move(dims);
+  return dims;
+}
+
+void infer_product_shape(InferContext& ctx, int left, int right) {
+  const auto &a = ctx.input(left).shape, &b = ctx.input(right).shape;
+  if (a && b) ctx.output(0).shape = product_dims(*a, *b);
 }
 
 BatchedProduct plan_product(const Shape& a, const Shape& b) {

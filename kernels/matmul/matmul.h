@@ -26,6 +26,8 @@ struct BatchedProduct {
   Shape shape;
 };
 
+// The shape of numpy.matmul. Throws kInvalidArgument for shapes that cannot fit.
+Dims product_dims(Dims a, Dims b);
 // Sets the shape of output 0, numpy.matmul of inputs `left` and `right`, as far as it is known.
 void infer_product_shape(InferContext& ctx, int left, int right);
 

@@ -193,6 +193,26 @@ void dispatch_float(const Tensor& x, const Run& run) {
 
 }  // namespace
 
+Tensor turned(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& positions,
+              bool interleaved, ThreadPool* pool) {
+  Tensor out(x.dtype(), x.shape());
+  dispatch_float(x, [&]<class T>(T) {
+    const auto rows = [&](const Tensor& table) {
+      require(table.dtype() == x.dtype(), ErrorCode::kInvalidArgument, "a table ",
+              describe(table), " does not fit ", describe(x));
+      const Tensor picked = rows_at<T>(table, positions);
+      const Shape& own = picked.shape();
+      return picked.reshaped({own[0], own[1], 1, own[2]});
+    };
+    const Tensor c = rows(cos), s = rows(sin);
+    const int64_t features = x.shape().back(), half = c.shape().back();
+    require(half > 0 && half <= features / 2, ErrorCode::kInvalidArgument, "a table ",
+            describe(cos), " does not fit heads of ", features, " features");
+    turn<T>(x, c, s, {2 * half, interleaved}, out.data<T>(), pool);
+  });
+  return out;
+}
+
 void rotary(KernelContext& ctx) {
   const Tensor& x = ctx.input(0);
   require(x.rank() > 0, ErrorCode::kInvalidArgument, "a scalar cannot be rotated");

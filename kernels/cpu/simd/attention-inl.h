@@ -108,18 +108,22 @@ HWY_INLINE float score_softmax(const AttentionArgs& args, int64_t head, int64_t 
   float* x = scores + range.begin;
   const bool capped = args.softcap != 0.0f;
   if (capped) cap_scores(args, x, n);
-  const float max = scale_scores(capped ? 1.0f : args.scale, bias, x, n);
+  float max = scale_scores(capped ? 1.0f : args.scale, bias, x, n);
   if (max == -__builtin_inff()) {
     // Nothing is visible, or every visible score is NaN: keep the NaN, or give zeros.
     const float total = row_sum(x, n);
     for (int64_t j = 0; j < n; ++j) x[j] = 0;
     return total == total ? 0.0f : total;
   }
-  return 1.0f / exp_and_sum(x, x, n, max);
+  if (args.sinks == nullptr) return 1.0f / exp_and_sum(x, x, n, max);
+  float sink = args.sinks[head];
+  if (sink > max) max = sink;
+  const float rest = exp_and_sum(&sink, &sink, 1, max);
+  return 1.0f / (exp_and_sum(x, x, n, max) + rest);
 }
 
 // score_softmax() for `rows` >= 1 rows from `first` on that have at most kVectors vectors of keys,
-// all visible and without softcap: one block holds several rows, whose reductions overlap. Gives
+// all visible, without softcap and sinks: one block holds several rows, whose reductions overlap. Gives
 // the same bits. False, and nothing done, when a row needs the care of score_softmax().
 template <int kVectors>
 HWY_INLINE bool short_softmax(const AttentionArgs& args, int64_t head, int64_t first, int64_t rows,
@@ -205,7 +209,8 @@ HWY_INLINE void score_block(const AttentionArgs& args, const float* q, const flo
 HWY_INLINE void softmax_block(const AttentionArgs& args, int64_t head, const AttentionPlan& plan,
                               AttentionBlock block, float* scores, float* factors) {
   const int64_t stride = plan.score_stride, keys = args.key_length;
-  const bool all_visible = args.window_left < 0 && args.window_right < 0 && args.softcap == 0.0f;
+  const bool all_visible = args.window_left < 0 && args.window_right < 0 &&
+                           args.softcap == 0.0f && args.sinks == nullptr;
   const int64_t group = keys <= kLanes ? kBlockVectors : keys <= 2 * kLanes ? kBlockVectors / 2 : 1;
   for (int64_t r = 0; r < block.rows; r += group) {
     const int64_t rows = min_of(group, block.rows - r), row = block.row + r;
