@@ -374,6 +374,63 @@ class Tokenize(unittest.TestCase):
         self.assertEqual(self.tokenize(stdin=b"", model=WORK / "none")[0], 2)
 
 
+class TokenizerTrain(unittest.TestCase):
+    TEXT = "".join(f"the {word} cats and {word} dogs\n" for word in
+                   ("small", "tall", "taller", "smallest", "fall", "falling") * 3)
+
+    def train(self, *args, stdin=b""):
+        return hugot("tokenizer-train", *args, stdin=stdin)
+
+    def test_every_model_makes_files_that_load(self):
+        text, rows = WORK / "train.txt", WORK / "train.jsonl"
+        text.write_text(self.TEXT)
+        rows.write_bytes(lines(*({"input": line + "\n"} for line in self.TEXT.splitlines())))
+        for kind, size in (("wordpiece", 60), ("bpe", 280), ("unigram", 40)):
+            made = []
+            for source in (text, rows):
+                folder = WORK / f"trained-{kind}"
+                code, _, err = self.train("--type", kind, "--vocab-size", size, "--output", folder,
+                                          "--force", source)
+                self.assertEqual(code, 0, err)
+                made.append((folder / "tokenizer.json").read_bytes())
+            self.assertEqual(made[0], made[1])
+            vocabulary = json.loads(made[0])["model"]["vocab"]
+            self.assertLessEqual(len(vocabulary), size)
+            for name in ("tokenizer_config.json", "special_tokens_map.json"):
+                self.assertIn("pad_token", json.loads((folder / name).read_text()))
+            code, out, err = hugot("tokenize", "--model", folder / "tokenizer.json",
+                                   stdin=lines({"input": "the tallest dog"}))
+            self.assertEqual(code, 0, err)
+            self.assertNotIn("unk", out.decode().lower())
+
+    def test_options_and_mistakes(self):
+        folder = WORK / "trained-options"
+        code, _, err = self.train("--type", "bpe", "--pipeline", "bert", "--vocab-size", 60,
+                                  "--special-tokens", "<pad>,<unk>", "--end-of-word-suffix", "</w>",
+                                  "--initial-alphabet", "xyz", "--min-frequency", 3, "-o", folder,
+                                  stdin=lines({"input": self.TEXT}))
+        self.assertEqual(code, 0, err)
+        document = json.loads((folder / "tokenizer.json").read_text())
+        vocabulary = document["model"]["vocab"]
+        self.assertEqual((vocabulary["<pad>"], vocabulary["<unk>"]), (0, 1))
+        self.assertIn("the</w>", vocabulary)
+        self.assertIn("z", vocabulary)
+        self.assertEqual(document["decoder"], {"type": "BPEDecoder", "suffix": "</w>"})
+        again = ("--type", "bpe", "--output", folder)
+        for args, stdin, words in (
+                (again, lines({"input": "a"}), "--force"),
+                ((*again, "--force"), b"", "no text"),
+                ((*again, "--force"), b'{"input": 1}\n', ":1"),
+                ((*again, "--force", WORK / "none.txt"), b"", "none.txt"),
+                ((*again, "--force", "--max-piece-length", 3), b"", "--type unigram"),
+                ((*again, "--force", "--cased"), b"", "--pipeline bert"),
+                (("--type", "unigram", "--vocab-size", 6, "-o", WORK / "small"),
+                 lines({"input": "abcdef"}), "vocabulary")):
+            code, _, err = self.train(*args, stdin=stdin)
+            self.assertEqual(code, 2, err)
+            self.assertIn(words, err)
+
+
 class Graphs(unittest.TestCase):
     def test_infer_needs_its_files(self):
         graph = MODEL / "onnx/model.onnx"

@@ -11,7 +11,9 @@ namespace hugot {
 
 void WordCounter::add_words(std::string_view text, Counts& counts) const {
   if (text.empty()) return;
-  NormalizedString normalized(text, 0, pre_tokenizer_ && pre_tokenizer_->needs_origins());
+  NormalizedString normalized(text, 0,
+                              (pre_tokenizer_ && pre_tokenizer_->needs_origins()) ||
+                                  (normalizer_ && normalizer_->inserts_in_front()));
   if (normalizer_) normalizer_->normalize(normalized);
   if (normalized.text().empty()) return;
   PreTokenizedText words{normalized.text(), normalized.sources(), {}};
