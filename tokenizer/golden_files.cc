@@ -115,4 +115,33 @@ TEST_CASE("vocabulary files give what tokenizer.json gives") {
   }
 }
 
+// Ids of transformers 4.57.1 for models of which only the vocabulary and the settings are there.
+TEST_CASE("SentencePiece models of known families") {
+  if (!fs::exists(kGolden)) {
+    MESSAGE("skipped: there is no ", kGolden.string());
+    return;
+  }
+  const Json cases = Json::parse(read_text("tests/data/tokenizer/families.json"));
+  CHECK(cases.size() == 14);
+  for (const Json& test : cases) {
+    const fs::path folder =
+        fs::temp_directory_path() / ("hugot-test-" + std::to_string(std::rand()));
+    fs::create_directories(folder);
+    fs::copy_file(kData / test["model"].get<std::string>(), folder / "a.model");
+    for (const char* name :
+         {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}) {
+      if (test.contains(name)) std::ofstream(folder / name) << test[name].dump();
+    }
+    const Tokenizer tokenizer = Tokenizer::from_file(folder / "a.model");
+    fs::remove_all(folder);
+    CAPTURE(test["tokenizer_config.json"].dump());
+    const std::vector<std::string> texts = test["texts"];
+    for (size_t i = 0; i < texts.size(); ++i) {
+      CAPTURE(texts[i]);
+      CHECK(Json(tokenizer.encode(texts[i]).ids) == test["ids"][i]);
+    }
+    CHECK(Json(tokenizer.encode(texts[0], "b c").ids) == test["pair"]);
+  }
+}
+
 }  // namespace hugot
