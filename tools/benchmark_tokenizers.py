@@ -105,6 +105,9 @@ def main():
     lines += ["", "| tokenizer | texts | output | threads | hugot MB/s | theirs MB/s | factor | "
               "load ms, hugot | theirs | ids equal |", "|---|---|---|---|---|---|---|---|---|---|"]
     all_equal = True
+    note = lines.index("", 4)  # behind the machine and the texts
+    lines.insert(note, "")
+    loads = []
     for given in args.tokenizers:
         name, path = given.split("=", 1)
         for corpus in args.corpora.split(","):
@@ -116,6 +119,8 @@ def main():
                             "-", *(["--all"] if kind == "all" else [])]
                     theirs = [python, "-c", PEER, path, texts, kind, str(args.seconds)]
                     results = {"ours": [], "theirs": []}
+                    loads.append(os.getloadavg()[0])
+                    lines[note] = f"- Load average while running: at most {max(loads):.1f}."
                     for number in range(args.rounds):
                         order = [("ours", ours), ("theirs", theirs)]
                         for who, command in order if number % 2 == 0 else order[::-1]:
