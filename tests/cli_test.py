@@ -338,42 +338,6 @@ class System(unittest.TestCase):
         self.assertIn(b"rows/s", shown)
 
 
-class Tokenize(unittest.TestCase):
-    def tokenize(self, *args, stdin, model=None):
-        code, out, err = hugot("tokenize", "--model", model or MODEL, *args, stdin=stdin)
-        return code, [json.loads(line) for line in out.decode().splitlines()], err
-
-    def test_ids_and_back(self):
-        code, rows, _ = self.tokenize(stdin=lines({"input": "Hello wörld!", "id": 1},
-                                                  {"input": "a", "pair": "b"}))
-        self.assertEqual(code, 0)
-        self.assertEqual(rows[0]["tokens"], ["[CLS]", "hello", "world", "!", "[SEP]"])
-        self.assertEqual(rows[0]["offsets"], [[0, 0], [0, 5], [6, 11], [11, 12], [0, 0]])
-        self.assertEqual(rows[0]["word_ids"], [None, 0, 1, 2, None])
-        self.assertEqual(rows[0]["special_tokens_mask"], [1, 0, 0, 0, 1])
-        self.assertEqual(rows[0]["overflowing"], [])
-        self.assertEqual(rows[0]["id"], 1)
-        self.assertEqual(rows[1]["type_ids"], [0, 0, 0, 1, 1])
-        _, decoded, _ = self.tokenize("--decode", "--skip-special-tokens",
-                                      stdin=lines({"ids": rows[0]["ids"]}),
-                                      model=MODEL / "tokenizer.json")
-        self.assertEqual(decoded[0]["text"], "hello world!")
-
-    def test_bytes_windows_and_bad_rows(self):
-        code, rows, _ = self.tokenize("--offsets", "bytes", "--no-special-tokens",
-                                      stdin=lines({"input": "wörld x"}))
-        self.assertEqual((code, rows[0]["offsets"]), (0, [[0, 6], [7, 8]]))
-        code, rows, _ = self.tokenize("--max-length", 5, "--stride", 1,
-                                      stdin=lines({"input": "a b c d e"}))
-        self.assertEqual(len(rows[0]["ids"]), 5)
-        self.assertEqual([len(w["ids"]) for w in rows[0]["overflowing"]], [5])
-        code, rows, err = self.tokenize(stdin=b'{"input": 1}\n{"input": "\xff"}\n{"input": "a"}\n')
-        self.assertEqual(code, 1)
-        self.assertEqual(["error" in row for row in rows], [True, True, False])
-        self.assertEqual(self.tokenize("--stride", 1, stdin=b"")[0], 2)
-        self.assertEqual(self.tokenize(stdin=b"", model=WORK / "none")[0], 2)
-
-
 class Graphs(unittest.TestCase):
     def test_infer_needs_its_files(self):
         graph = MODEL / "onnx/model.onnx"

@@ -7,6 +7,9 @@ Every tokenizer is made of random components with a random vocabulary; texts are
 a bias to what components care about. Ids, tokens, offsets, type ids, masks, word ids, overflowing
 windows and decoded texts have to be equal. Where the reference raises or panics, anything goes. The
 last line is `N passed, N failed`; a case is a text.
+
+Done so far with charsmaps and 200 texts for each tokenizer: 360,000 texts, and seeds 5000000 to 5003547
+with 700,000. All differences that were found are mended or stand in docs/user_guide.md.
 """
 import argparse
 import base64

@@ -102,10 +102,12 @@ std::string read_text(const std::filesystem::path& path) {
   return out;
 }
 
-void each_line(const std::filesystem::path& path, const std::function<void(const Json&)>& use) {
+void each_line(const std::filesystem::path& path, const std::function<void(const Json&)>& use,
+               uint32_t stride) {
   std::istringstream lines(read_text(path));
+  uint32_t number = 0;
   for (std::string line; std::getline(lines, line);) {
-    if (!line.empty()) use(Json::parse(line));
+    if (!line.empty() && number++ % stride == 0) use(Json::parse(line));
   }
 }
 

@@ -21,6 +21,9 @@ class Normalizer {
   virtual void normalize(NormalizedString& string) const = 0;
   // Whether a text, which is valid UTF-8, surely stays as it is; a quick look.
   virtual bool keeps(std::string_view text) const { return text.empty(); }
+  // Whether it may put text in front of the first character that comes from nowhere: its sources
+  // are empty. Pre-tokenizers can tell, so that even bare ids need sources then.
+  virtual bool inserts_in_front() const { return false; }
 };
 
 using NormalizerPtr = std::unique_ptr<const Normalizer>;

@@ -77,6 +77,9 @@ class ReplaceNormalizer final : public Normalizer {
     check_replaced(string.text(), matches, content_);
     string.replace_ranges(matches, content_);
   }
+  bool inserts_in_front() const override {
+    return pattern_.may_match_nothing() && !content_.empty();
+  }
 
  private:
   Pattern pattern_;
@@ -116,6 +119,10 @@ class SequenceNormalizer final : public Normalizer {
   explicit SequenceNormalizer(std::vector<NormalizerPtr> parts) : parts_(std::move(parts)) {}
   void normalize(NormalizedString& string) const override {
     for (const NormalizerPtr& part : parts_) part->normalize(string);
+  }
+  bool inserts_in_front() const override {
+    return std::any_of(parts_.begin(), parts_.end(),
+                       [](const NormalizerPtr& part) { return part->inserts_in_front(); });
   }
 
  private:

@@ -53,6 +53,11 @@ std::vector<Span> Pattern::find_all(std::string_view text) const {
   return regex_ ? regex_->find_all(text) : find_literal(text, literal_);
 }
 
+bool Pattern::may_match_nothing() const {
+  if (scanner_) return false;
+  return regex_ ? regex_->may_match_nothing() : literal_.empty();
+}
+
 std::vector<PatternPart> Pattern::parts(std::string_view text) const {
   std::vector<PatternPart> out;
   uint32_t last = 0;

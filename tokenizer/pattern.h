@@ -32,6 +32,9 @@ class Pattern {
   // The matches and what lies between them.
   std::vector<PatternPart> parts(std::string_view text) const;
 
+  // False when no match is empty; may be true for some other patterns as well.
+  bool may_match_nothing() const;
+
   // The scanner that stands for the regular expression, if it is one of the known ones.
   std::optional<WordScanner> scanner() const { return scanner_; }
 

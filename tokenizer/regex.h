@@ -27,6 +27,9 @@ class Regex {
   // there are patterns whose matching takes time exponential in it.
   std::vector<Span> find_all(std::string_view text) const;
 
+  // False when no match is empty; may be true for some other expressions as well.
+  bool may_match_nothing() const;
+
  private:
   struct Program;
   class Compiler;

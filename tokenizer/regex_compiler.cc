@@ -320,6 +320,7 @@ class Regex::Compiler {
 };
 
 Regex::Regex(std::string_view pattern) : program_(Compiler().compile(pattern)) {}
+bool Regex::may_match_nothing() const { return program_->first.all(); }
 Regex::Regex(Regex&&) noexcept = default;
 Regex& Regex::operator=(Regex&&) noexcept = default;
 Regex::~Regex() = default;

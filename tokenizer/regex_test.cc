@@ -101,7 +101,12 @@ TEST_CASE("regex: malformed and unsupported patterns") {
 
 TEST_CASE("regex: exponential work is an error") {
   CHECK(code_of("(a*)*b|(a|aa)+$", std::string(100, 'a') + "c") == ErrorCode::kUnsupported);
-  CHECK(code_of("\\s+$", std::string(200000, ' ') + "x") == ErrorCode::kUnsupported);
+#ifdef __SANITIZE_ADDRESS__
+  constexpr size_t kLong = 10'000;  // the steps that are allowed grow with the length
+#else
+  constexpr size_t kLong = 200'000;
+#endif
+  CHECK(code_of("\\s+$", std::string(kLong, ' ') + "x") == ErrorCode::kUnsupported);
   CHECK(matches("(?:ab)*", std::string(100000, 'a')).size() == 100001);
 }
 

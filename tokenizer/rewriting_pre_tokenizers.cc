@@ -80,6 +80,11 @@ void ByteLevelPreTokenizer::pre_tokenize(PreTokenizedText& text) const {
       for (size_t at = begin; at < end; ++at) {
         out.add(byte_level_char(static_cast<unsigned char>(piece[at])), source(at));
       }
+      // Where a word comes from nowhere, the reference replaces nothing: the old text stays behind
+      // the new one.
+      if (out.tracked() && source(begin).begin == source(end - 1).end) {
+        out.add(piece.substr(begin, end - begin), source(begin));
+      }
       out.finish_split(first, origin);
     };
     if (options_.use_regex) {

@@ -201,14 +201,15 @@ class Tokenizer::Impl {
 Tokenizer::Impl::Impl(TokenizerParts parts)
     : parts_(std::move(parts)),
       added_(parts_.added_tokens, parts_.model->vocabulary(), parts_.normalizer.get()),
-      needs_origins_(parts_.pre_tokenizer && parts_.pre_tokenizer->needs_origins()) {
+      needs_origins_((parts_.pre_tokenizer && parts_.pre_tokenizer->needs_origins()) ||
+                     (parts_.normalizer && parts_.normalizer->inserts_in_front())) {
   const auto* normalizer = dynamic_cast<const BertNormalizer*>(parts_.normalizer.get());
   const auto* pre_tokenizer = dynamic_cast<const BertPreTokenizer*>(parts_.pre_tokenizer.get());
   const auto* model = dynamic_cast<const WordPieceModel*>(parts_.model.get());
   if (normalizer && pre_tokenizer && model && !added_.has_normalized()) {
     bert_.emplace(normalizer->options(), *model);
   }
-  words_ = IdEncoder::make(parts_.pre_tokenizer.get(), *parts_.model);
+  if (!needs_origins_) words_ = IdEncoder::make(parts_.pre_tokenizer.get(), *parts_.model);
   // Whatever the post-processor is, it shows on a text of one token where it puts which ids.
   for (const bool add_special_tokens : {false, true}) {
     Encoding probe;

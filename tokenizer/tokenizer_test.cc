@@ -186,9 +186,10 @@ TEST_CASE("malformed files") {
 TEST_CASE("replacements that multiply a text are refused") {
   const auto many = [](const std::string& key, const std::string& list) {
     std::string items;
-    for (int i = 0; i < 64; ++i) {
+    for (int i = 0; i < 8; ++i) {
       items += i > 0 ? "," : "";
-      items += R"({"type":"Replace","pattern":{"String":"a"},"content":"aa"})";
+      items += R"({"type":"Replace","pattern":{"String":"a"},"content":")" +
+               std::string(1024, 'a') + "\"}";
     }
     return with_model(",\"" + key + R"(":{"type":"Sequence",")" + list + "\":[" + items + "]}");
   };

@@ -87,6 +87,7 @@ class Trie::Builder {
       units_[next].value = static_cast<int32_t>(previous);
     }
     units_[index] = Unit();
+    end_ = std::max(end_, index + 1);
   }
   bool is_free(uint32_t index) const {
     return index >= units_.size() || units_[index].parent == kFree;
@@ -95,7 +96,9 @@ class Trie::Builder {
   // A place where all of bytes_ fit.
   uint32_t find_base() {
     const uint32_t first = static_cast<unsigned char>(bytes_[0]);
-    uint32_t base = static_cast<uint32_t>(units_.size());
+    // Behind all that is taken there is room; not behind all units, or else each node that finds no
+    // gap would make the array longer by its half.
+    uint32_t base = end_ > first ? end_ - first : 0;
     // A region that is nearly full is not worth a long search.
     int tries = 32;
     for (uint32_t slot = first_free_; slot != kFree && tries > 0; slot = units_[slot].base) {
@@ -120,7 +123,8 @@ class Trie::Builder {
   std::vector<Range> children_;
   uint32_t first_free_ = kFree;
   uint32_t last_free_ = kFree;
-  uint32_t highest_ = 0;
+  uint32_t end_ = 0;      // behind the last unit that is taken
+  uint32_t highest_ = 0;  // of all bases
 };
 
 Trie::Trie(std::vector<Entry> entries) {

@@ -13,7 +13,9 @@
 #include "tokenizer/byte_level.h"
 #include "tokenizer/charsmap.h"
 #include "tokenizer/json_fields.h"
+#include "tokenizer/sentencepiece_families.h"
 #include "tokenizer/sentencepiece_file.h"
+#include "tokenizer/token_settings.h"
 #include "tokenizer/word_scanner.h"
 
 namespace hugot {
@@ -34,56 +36,13 @@ void each_line(std::string_view text, Use&& use) {
   }
 }
 
-// tokenizer_config.json, or an empty object.
-Json read_config(const fs::path& folder) {
-  const fs::path path = folder / "tokenizer_config.json";
-  if (!fs::is_regular_file(path)) return Json::object();
-  try {
-    Json config = Json::parse(read_file(path));
-    require(config.is_object(), ErrorCode::kInvalidData, path.string(), ": not a JSON object");
-    return config;
-  } catch (const Json::exception& error) {
-    fail(ErrorCode::kInvalidData, path.string(), ": malformed JSON: ", error.what());
-  }
-}
-
-Json special_token(const std::string& content, bool lstrip = false) {
-  return {{"content", content}, {"special", true}, {"normalized", false}, {"lstrip", lstrip}};
-}
-
-// Tokens of added_tokens_decoder, by id; without it those of `usual` that the vocabulary has.
-Json added_tokens(const Json& config, const Vocabulary& vocabulary, const Json& usual) {
-  Json out = Json::array();
-  if (const Json* listed = json_fields::find(config, "added_tokens_decoder")) {
-    std::vector<std::pair<int64_t, Json>> tokens;
-    for (const auto& [id, token] : listed->items()) {
-      int64_t number = 0;
-      std::from_chars(id.data(), id.data() + id.size(), number);
-      tokens.emplace_back(number, token);
-    }
-    std::sort(tokens.begin(), tokens.end(),
-              [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (auto& token : tokens) out.push_back(std::move(token.second));
-    return out;
-  }
-  for (const Json& token : usual) {
-    if (vocabulary.find(token["content"].get_ref<const std::string&>()) >= 0) out.push_back(token);
-  }
-  return out;
-}
-
 Json id_pair(const Vocabulary& vocabulary, const std::string& token) {
   const int32_t id = vocabulary.find(token);
   require(id >= 0, ErrorCode::kInvalidData, "the vocabulary lacks ", token);
   return {token, static_cast<uint32_t>(id)};
 }
 
-std::string file_class(const Json& config) {
-  const std::string name = json_fields::get_string_or_empty(config, "tokenizer_class");
-  return name.ends_with("Fast") ? name.substr(0, name.size() - 4) : name;
-}
-
-TokenizerParts read_word_piece(const std::string& contents, const Json& config) {
+TokenizerParts read_word_piece(const std::string& contents, const TokenSettings& settings) {
   VocabularyBuilder builder;
   int32_t next_id = 0;
   each_line(contents, [&](std::string_view line) {
@@ -99,6 +58,7 @@ TokenizerParts read_word_piece(const std::string& contents, const Json& config) 
   for (const char* token : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}) {
     usual.push_back(special_token(token));
   }
+  const Json& config = settings.config();
   using json_fields::get_bool_or;
   const Json* accents = json_fields::find(config, "strip_accents");
   const Json document{
@@ -110,12 +70,13 @@ TokenizerParts read_word_piece(const std::string& contents, const Json& config) 
         {"lowercase", get_bool_or(config, "do_lower_case", true)}}},
       {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
       {"post_processor",
-       {{"sep", id_pair(vocabulary, "[SEP]")}, {"cls", id_pair(vocabulary, "[CLS]")}}},
+       {{"sep", id_pair(vocabulary, settings.role("sep_token", "[SEP]"))},
+        {"cls", id_pair(vocabulary, settings.role("cls_token", "[CLS]"))}}},
       {"decoder", {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}}},
-      {"added_tokens", added_tokens(config, vocabulary, usual)},
+      {"added_tokens", settings.added_tokens(vocabulary, usual)},
       {"model",
        {{"type", "WordPiece"},
-        {"unk_token", "[UNK]"},
+        {"unk_token", settings.role("unk_token", "[UNK]")},
         {"continuing_subword_prefix", "##"},
         {"max_input_chars_per_word", 100u}}}};
   ModelData data;
@@ -138,7 +99,7 @@ Json split_pattern(std::string_view pattern, const char* behavior, bool invert) 
 }
 
 TokenizerParts read_byte_level(const fs::path& path, const std::string& contents,
-                               const Json& config) {
+                               const TokenSettings& settings) {
   ModelData data;
   std::string rest;
   data = cut_model_data("{\"model\":{\"vocab\":" + contents + "}}", rest);
@@ -149,7 +110,8 @@ TokenizerParts read_byte_level(const fs::path& path, const std::string& contents
     if (!line.starts_with("#version")) add_merge_line(line, *data.merges);
   });
   const Vocabulary vocabulary{VocabularyBuilder(*data.vocabulary)};
-  const std::string name = file_class(config);
+  const Json& config = settings.config();
+  const std::string name = settings.tokenizer_class();
   Json document{{"pre_tokenizer", byte_level(true)},
                 {"decoder", byte_level(true)},
                 {"model", {{"type", "BPE"}, {"merges", Json::array()}}}};
@@ -159,8 +121,8 @@ TokenizerParts read_byte_level(const fs::path& path, const std::string& contents
     document["pre_tokenizer"]["add_prefix_space"] =
         json_fields::get_bool_or(config, "add_prefix_space", false);
     document["post_processor"] = {
-        {"sep", id_pair(vocabulary, "</s>")},
-        {"cls", id_pair(vocabulary, "<s>")},
+        {"sep", id_pair(vocabulary, settings.role("sep_token", "</s>"))},
+        {"cls", id_pair(vocabulary, settings.role("cls_token", "<s>"))},
         {"trim_offsets", true},
         {"add_prefix_space", json_fields::get_bool_or(config, "add_prefix_space", false)}};
     usual = Json::array({special_token("<s>"), special_token("<pad>"), special_token("</s>"),
@@ -183,20 +145,21 @@ TokenizerParts read_byte_level(const fs::path& path, const std::string& contents
          {split_pattern(R"('s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+)", "Removed",
                         true),
           byte_level(false)}}};
-    document["post_processor"] = {{"sep", id_pair(vocabulary, "<|endoftext|>")},
-                                  {"cls", id_pair(vocabulary, "<|startoftext|>")},
-                                  {"trim_offsets", false},
-                                  {"add_prefix_space", false}};
+    document["post_processor"] = {
+        {"sep", id_pair(vocabulary, settings.role("eos_token", "<|endoftext|>"))},
+        {"cls", id_pair(vocabulary, settings.role("bos_token", "<|startoftext|>"))},
+        {"trim_offsets", false},
+        {"add_prefix_space", false}};
     document["model"]["end_of_word_suffix"] = "</w>";
-    document["model"]["unk_token"] = "<|endoftext|>";
+    document["model"]["unk_token"] = settings.role("unk_token", "<|endoftext|>");
     usual = Json::array({special_token("<|startoftext|>"), special_token("<|endoftext|>")});
   }
-  document["added_tokens"] = added_tokens(config, vocabulary, usual);
+  document["added_tokens"] = settings.added_tokens(vocabulary, usual);
   return make_tokenizer_parts(document, std::move(data));
 }
 
 // Lines of a byte string in base64, a space and its rank.
-TokenizerParts read_tiktoken(const std::string& contents, const Json& config) {
+TokenizerParts read_tiktoken(const std::string& contents, const TokenSettings& settings) {
   ModelData data;
   VocabularyBuilder& builder = data.vocabulary.emplace();
   std::vector<std::pair<int32_t, std::string>> tokens;
@@ -240,7 +203,7 @@ TokenizerParts read_tiktoken(const std::string& contents, const Json& config) {
        {{"type", "Sequence"},
         {"pretokenizers", {split_pattern(kCl100kPattern, "Isolated", false), byte_level(false)}}}},
       {"decoder", byte_level(true)},
-      {"added_tokens", added_tokens(config, vocabulary, Json::array())},
+      {"added_tokens", settings.added_tokens(vocabulary, Json::array())},
       {"model", {{"type", "BPE"}, {"merges", Json::array()}, {"ignore_merges", true}}}};
   return make_tokenizer_parts(document, std::move(data));
 }
@@ -252,8 +215,9 @@ bool looks_like_tiktoken(std::string_view contents) {
          line.find(' ') != line.npos;
 }
 
-TokenizerParts read_sentencepiece(const std::string& contents) {
+TokenizerParts read_sentencepiece(const std::string& contents, const TokenSettings& settings) {
   const SentencePieceFile file = SentencePieceFile::parse(contents);
+  if (auto family = make_sentencepiece_family(file, settings)) return std::move(*family);
   TokenizerParts parts;
   parts.normalizer = make_sentencepiece_normalizer(file);
   parts.model = make_sentencepiece_model(file);
@@ -266,15 +230,16 @@ TokenizerParts read_sentencepiece(const std::string& contents) {
 std::optional<TokenizerParts> read_vocabulary_files(const fs::path& path,
                                                     const std::string& contents) {
   const std::string extension = path.extension().string();
-  if (extension == ".model") {
-    return looks_like_tiktoken(contents) ? read_tiktoken(contents, read_config(path.parent_path()))
-                                         : read_sentencepiece(contents);
+  const bool model = extension == ".model";
+  if (!model && extension != ".txt" && path.filename() != "vocab.json") return std::nullopt;
+  const TokenSettings settings = TokenSettings::read(path.parent_path());
+  if (model) {
+    return looks_like_tiktoken(contents) ? read_tiktoken(contents, settings)
+                                         : read_sentencepiece(contents, settings);
   }
-  if (extension != ".txt" && path.filename() != "vocab.json") return std::nullopt;
   require(validate_utf8(contents) == kValidUtf8, ErrorCode::kInvalidData, "not UTF-8");
-  const Json config = read_config(path.parent_path());
-  return extension == ".txt" ? read_word_piece(contents, config)
-                             : read_byte_level(path, contents, config);
+  return extension == ".txt" ? read_word_piece(contents, settings)
+                             : read_byte_level(path, contents, settings);
 }
 
 }  // namespace hugot

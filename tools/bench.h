@@ -106,6 +106,7 @@ struct TokenizeBenchOptions {
   std::string input;
   int threads = 0;
   double seconds = 3;
+  bool all = false;  // tokens, offsets and masks, too
   std::string json;
 };
 int bench_tokenize(const TokenizeBenchOptions& options);

@@ -49,11 +49,17 @@ int bench_tokenize(const TokenizeBenchOptions& options) {
   const double load_seconds = now() - load_start;
   ThreadPool pool(options.threads);
   std::vector<std::vector<int32_t>> ids(texts.size());
+  EncodeOptions everything;
+  everything.unit = OffsetUnit::kCodePoints;
   const auto run = [&] {
     pool.parallel_for(static_cast<int64_t>(texts.size()), kGrain, [&](int64_t begin, int64_t end) {
       for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-        ids[i].clear();
-        tokenizer.encode_ids(texts[i], {}, ids[i]);
+        if (options.all) {
+          ids[i] = tokenizer.encode(texts[i], everything).ids;
+        } else {
+          ids[i].clear();
+          tokenizer.encode_ids(texts[i], {}, ids[i]);
+        }
       }
     });
   };

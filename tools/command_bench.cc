@@ -84,6 +84,7 @@ void add_bench(CLI::App& app, Action& action) {
       ->check(CLI::Range(0, 4096));
   option(tokenize, "--seconds", options.tokenize.seconds, "go on so long (3)")
       ->check(CLI::Range(0.0, 1e6));
+  tokenize->add_flag("--all", options.tokenize.all, "make tokens, offsets and masks, too");
   option(tokenize, "--json", options.tokenize.json, json_text);
 }
 

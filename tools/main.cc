@@ -24,6 +24,7 @@ int run_command(int argc, char** argv) {
   add_run(app, action);
   add_infer(app, action);
   add_tokenize(app, action);
+  add_tokenizer_train(app, action);
   add_inspect(app, action);
   add_convert(app, action);
   add_onnx_test(app, action);

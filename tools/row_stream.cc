@@ -206,19 +206,38 @@ ProgressLine::~ProgressLine() {
 }
 
 void ProgressLine::update(uint64_t rows, uint64_t bytes_read, uint64_t total_bytes) {
-  constexpr double kInterval = 0.2;  // seconds between two updates
   const double time = now();
-  if (!enabled_ || time - last_ < kInterval) return;
-  last_ = time;
+  if (!is_due(time)) return;
   const double elapsed = std::max(1e-9, time - start_);
   const double speed = static_cast<double>(rows) / elapsed;
   std::fprintf(stderr, "\r\x1b[K%llu rows, %.1f rows/s", static_cast<unsigned long long>(rows),
                speed);
   if (total_bytes > 0 && bytes_read > 0) {
-    const double share = static_cast<double>(bytes_read) / static_cast<double>(total_bytes);
-    std::fprintf(stderr, ", %.0f%%, %.0f s left", 100 * share, elapsed * (1 / share - 1));
+    show_share(static_cast<double>(bytes_read) / static_cast<double>(total_bytes), elapsed);
   }
   std::fflush(stderr);
+}
+
+void ProgressLine::update_steps(std::string_view what, uint64_t done, uint64_t total) {
+  const double time = now();
+  if (!is_due(time)) return;
+  std::fprintf(stderr, "\r\x1b[K%.*s: %llu of %llu", static_cast<int>(what.size()), what.data(),
+               static_cast<unsigned long long>(done), static_cast<unsigned long long>(total));
+  if (done > 0 && total > 0) {
+    show_share(static_cast<double>(done) / static_cast<double>(total), time - start_);
+  }
+  std::fflush(stderr);
+}
+
+bool ProgressLine::is_due(double time) {
+  constexpr double kInterval = 0.2;  // seconds between two updates
+  if (!enabled_ || time - last_ < kInterval) return false;
+  last_ = time;
+  return true;
+}
+
+void ProgressLine::show_share(double share, double elapsed) {
+  std::fprintf(stderr, ", %.0f%%, %.0f s left", 100 * share, elapsed * (1 / share - 1));
 }
 
 }  // namespace hugot::tools

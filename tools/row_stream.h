@@ -105,8 +105,14 @@ class ProgressLine {
   ~ProgressLine();
 
   void update(uint64_t rows, uint64_t bytes_read, uint64_t total_bytes);
+  // The same for work that is no reading: done of about total steps.
+  void update_steps(std::string_view what, uint64_t done, uint64_t total);
 
  private:
+  // Whether it is time for another line.
+  bool is_due(double time);
+  static void show_share(double share, double elapsed);
+
   bool enabled_;
   double start_;
   double last_ = 0;

@@ -181,6 +181,7 @@ make_venv "$BUILD/venv" numpy onnx==1.22.0
 doctest_suites "$BUILD" ""
 isa_suites
 suite cli python3 tests/cli_test.py "$BUILD/hugot"
+suite cli-tokenizer python3 tests/cli_tokenizer_test.py "$BUILD/hugot"
 suite bench python3 tests/bench_test.py "$BUILD/hugot"
 conformance
 suite onnx-cases "$BUILD/hugot" onnx-test tests/data/onnx-cases
@@ -206,6 +207,7 @@ if [ "$QUICK" != --quick ]; then
 
   compiles build-minimal build_in "$ROOT/build-minimal" hugot -- -Dprofile=minimal
   suite minimal-cli python3 tests/cli_test.py "$ROOT/build-minimal/hugot"
+  suite minimal-cli-tokenizer python3 tests/cli_tokenizer_test.py "$ROOT/build-minimal/hugot"
   accept minimal- "$ROOT/build-minimal/hugot" "" minilm
 
   compiles build-sanitizers build_in "$ROOT/build-sanitizers" -- -Dbuildtype=plain \
@@ -214,6 +216,7 @@ if [ "$QUICK" != --quick ]; then
   export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   doctest_suites "$ROOT/build-sanitizers" sanitizers-
   suite sanitizers-cli python3 tests/cli_test.py "$ROOT/build-sanitizers/hugot"
+  suite sanitizers-cli-tokenizer python3 tests/cli_tokenizer_test.py "$ROOT/build-sanitizers/hugot"
   suite sanitizers-bench python3 tests/bench_test.py "$ROOT/build-sanitizers/hugot"
   suite sanitizers-onnx-node python3 tools/count_gaps.py "$ONNX_GAPS" \
     "$ROOT/build-sanitizers/hugot" onnx-test "$(node_cases)"
