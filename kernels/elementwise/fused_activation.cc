@@ -1,4 +1,4 @@
-// Activations of com.microsoft, with the bias that they have swallowed.
+// Activations that are compositions: with a bias that they have swallowed, or a gate.
 #include "base/error.h"
 #include "kernels/composite.h"
 #include "kernels/elementwise/elementwise.h"
@@ -27,6 +27,12 @@ bool quick_gelu(Expansion& e) {
   return true;
 }
 
+bool swiglu(Expansion& e) {
+  const Attributes alpha = {{"alpha", e.node().get<float>("alpha", 1.0f)}};
+  e.set(0, e.op("Swish", {e.x(0)}, alpha) * e.x(1));
+  return true;
+}
+
 // The left half of the channels times gelu of the right half.
 bool bias_split_gelu(Expansion& e) {
   const auto halves = e.writer().outputs("Split", {biased(e)},
@@ -48,6 +54,14 @@ void infer_biased(InferContext& ctx) {
   infer_same_as_input(ctx);
 }
 
+// The product broadcasts, should the operands differ.
+void infer_gated(InferContext& ctx) {
+  require_same_dtype(ctx, 0, 1);
+  ctx.output(0).dtype = ctx.input(0).dtype;
+  const auto &a = ctx.input(0).shape, &b = ctx.input(1).shape;
+  if (a && b && *a == *b) ctx.output(0).shape = a;
+}
+
 void infer_halved(InferContext& ctx) {
   infer_biased(ctx);
   std::optional<Dims>& shape = ctx.output(0).shape;
@@ -60,6 +74,8 @@ void infer_halved(InferContext& ctx) {
 }  // namespace hugot::elementwise
 
 namespace hugot::ops {
+
+OpDef onnx_SwiGLU(int) { return composite({2, 2}, elementwise::infer_gated, elementwise::swiglu); }
 
 OpDef ms_BiasAdd(int) {
   return composite({3, 3}, elementwise::infer_biased, elementwise::bias_add);

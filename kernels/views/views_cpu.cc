@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <random>
+#include <type_traits>
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
@@ -177,6 +179,42 @@ bool dropout_trains_by_attribute(const Node& node) {
   return node.op->since_version < 7 && node.get<int64_t>("is_test", 0) == 0;
 }
 
+// What is multiplied by 1 / (1 - ratio), and what becomes 0. Numbers are drawn as the reference
+// implementation of ONNX draws them, by numpy.random.RandomState: doubles of 53 bits from two
+// outputs of MT19937 (Matsumoto and Nishimura, 1998), in order.
+template <class T>
+void drop(KernelContext& ctx, float ratio) {
+  require(ratio >= 0 && ratio < 1, ErrorCode::kInvalidArgument, "the ratio is ", ratio);
+  const Tensor& in = ctx.input(0);
+  const bool with_mask = ctx.num_outputs() > 1 && ctx.wants_output(1);
+  const bool old = ctx.node().op->since_version < 10;
+  Tensor* const mask =
+      with_mask ? &ctx.output(1, old ? in.dtype() : DType::kBool, in.shape()) : nullptr;
+  Tensor& out = ctx.output(0, in.dtype(), in.shape());
+  const auto seed = ctx.node().has("seed")
+                        ? static_cast<uint32_t>(ctx.node().get<int64_t>("seed", 0))
+                        : std::random_device()();
+  std::mt19937 numbers(seed);
+  const double scale = 1 / (1 - static_cast<double>(ratio));
+  for (int64_t i = 0; i < in.size(); ++i) {
+    const double high = numbers() >> 5, low = numbers() >> 6;
+    const bool kept = (high * 0x1p26 + low) * 0x1p-53 >= static_cast<double>(ratio);
+    const double x = static_cast<double>(in.data<T>()[i]);
+    const double y = kept ? x * scale : 0 * x;
+    if constexpr (std::is_same_v<T, double>) {
+      out.data<T>()[i] = y;
+    } else {
+      out.data<T>()[i] = static_cast<T>(static_cast<float>(y));
+    }
+    if (mask == nullptr) continue;
+    if (old) {
+      mask->data<T>()[i] = static_cast<T>(kept ? 1.0f : 0.0f);
+    } else {
+      mask->data<bool>()[i] = kept;
+    }
+  }
+}
+
 void dropout(KernelContext& ctx) {
   const Tensor& in = ctx.input(0);
   const bool training = dropout_trains_by_attribute(ctx.node()) ||
@@ -190,9 +228,9 @@ void dropout(KernelContext& ctx) {
       dispatch(FloatTypes{}, ctx.input(1).dtype(),
                [&]<class T>() { ratio = static_cast<float>(*ctx.input(1).data<T>()); });
     }
-    require(ratio == 0.0f, ErrorCode::kUnsupported, "operator Dropout version ",
-            ctx.node().op->since_version,
-            " in training with a ratio other than 0 is not implemented");
+    if (ratio != 0) {
+      return dispatch(FloatTypes{}, in.dtype(), [&]<class T>() { drop<T>(ctx, ratio); });
+    }
   }
   ctx.alias(0, 0, in.shape());
   if (ctx.num_outputs() > 1 && ctx.wants_output(1)) {

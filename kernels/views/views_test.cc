@@ -189,11 +189,6 @@ TEST_CASE("Dropout passes everything outside of training") {
        .attributes = {{"is_test", int64_t{1}}},
        .expected = {x, as_type(mask, DType::kFloat32)},
        .opset = 6},
-      {.name = "training in version 6",
-       .op_type = "Dropout",
-       .inputs = {x},
-       .opset = 6,
-       .error = ErrorCode::kUnsupported},
       {.name = "inference",
        .op_type = "Dropout",
        .inputs = {x, ratio, Tensor::scalar(false)},
@@ -202,11 +197,33 @@ TEST_CASE("Dropout passes everything outside of training") {
        .op_type = "Dropout",
        .inputs = {x, Tensor::scalar(0.0f), Tensor::scalar(true)},
        .expected = {x, mask}},
-      {.name = "training",
+      {.name = "a ratio that leaves nothing",
        .op_type = "Dropout",
-       .inputs = {x, ratio, Tensor::scalar(true)},
-       .error = ErrorCode::kUnsupported},
+       .inputs = {x, Tensor::scalar(1.0f), Tensor::scalar(true)},
+       .error = ErrorCode::kInvalidArgument},
   });
+}
+
+TEST_CASE("Dropout in training") {
+  const Tensor x = floats({2, 5});
+  // numpy.random.RandomState(0).uniform(size=10) >= 0.6
+  const bool kept[] = {false, true, true, false, false, true, false, true, true, false};
+  Tensor y(DType::kFloat32, {2, 5}), mask(DType::kBool, {2, 5});
+  for (int i = 0; i < 10; ++i) {
+    mask.data<bool>()[i] = kept[i];
+    y.data<float>()[i] = kept[i] ? x.data<float>()[i] * 2.5f : 0;
+  }
+  run_cases({{.name = "seed",
+              .op_type = "Dropout",
+              .inputs = {x, Tensor::scalar(0.6f), Tensor::scalar(true)},
+              .attributes = {{"seed", int64_t{0}}},
+              .expected = {y, mask}},
+             {.name = "version 6",
+              .op_type = "Dropout",
+              .inputs = {x},
+              .attributes = {{"ratio", 0.6f}, {"seed", int64_t{0}}},
+              .expected = {y, as_type(mask, DType::kFloat32)},
+              .opset = 6}});
 }
 
 TEST_CASE("Shape, Size, Constant, ConstantOfShape, Range, Expand, EyeLike") {
