@@ -197,14 +197,15 @@ void drop(KernelContext& ctx, float ratio) {
   std::mt19937 numbers(seed);
   const double scale = 1 / (1 - static_cast<double>(ratio));
   for (int64_t i = 0; i < in.size(); ++i) {
-    const double high = numbers() >> 5, low = numbers() >> 6;
+    const auto high = static_cast<double>(numbers() >> 5);
+    const auto low = static_cast<double>(numbers() >> 6);
     const bool kept = (high * 0x1p26 + low) * 0x1p-53 >= static_cast<double>(ratio);
-    const double x = static_cast<double>(in.data<T>()[i]);
-    const double y = kept ? x * scale : 0 * x;
     if constexpr (std::is_same_v<T, double>) {
-      out.data<T>()[i] = y;
+      const double x = in.data<T>()[i];
+      out.data<T>()[i] = kept ? x * scale : 0 * x;
     } else {
-      out.data<T>()[i] = static_cast<T>(static_cast<float>(y));
+      const auto x = static_cast<double>(static_cast<float>(in.data<T>()[i]));
+      out.data<T>()[i] = static_cast<T>(static_cast<float>(kept ? x * scale : 0 * x));
     }
     if (mask == nullptr) continue;
     if (old) {
