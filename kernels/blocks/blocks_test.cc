@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <deque>
+
 #include "tests/harness.h"
 
 namespace hugot::test {
@@ -61,26 +63,28 @@ std::vector<float> decoded(const blocks::Matrix& w, int64_t row, int64_t begin, 
 }  // namespace
 
 TEST_CASE("codes of 1, 2, 4 and 8 bits, the first in the low bits") {
-  const Tensor scales = floats({2}, {2, 0.5});
-  const auto four = blocks::Matrix::of_bits(1, 20, 4, 16, random_bytes({16}, 1), scales);
-  const uint8_t* codes = nullptr;
-  const Tensor kept = random_bytes({16}, 1);
-  codes = kept.data<uint8_t>();
+  std::deque<Tensor> tensors;  // matrices are views
+  const auto kept = [&](Tensor tensor) -> const Tensor& {
+    return tensors.emplace_back(std::move(tensor));
+  };
+  const Tensor codes = random_bytes({16}, 1);
+  const auto four = blocks::Matrix::of_bits(1, 20, 4, 16, codes, kept(floats({2}, {2, 0.5})));
   const std::vector<float> row = decoded(four, 0, 0, 20);
   for (size_t i = 0; i < 20; ++i) {
-    const int code = i % 2 == 0 ? codes[i / 2] & 15 : codes[i / 2] >> 4;
+    const uint8_t byte = codes.data<uint8_t>()[i / 2];
+    const int code = i % 2 == 0 ? byte & 15 : byte >> 4;
     CHECK(row[i] == static_cast<float>(code - 8) * (i < 16 ? 2.0f : 0.5f));
   }
   CHECK(decoded(four, 0, 3, 18) == std::vector<float>(row.begin() + 3, row.begin() + 18));
-  const auto two =
-      blocks::Matrix::of_bits(1, 4, 2, 4, bytes({1}, {0xE4}), floats({1}, {1}), bytes({1}, {1}));
+  const auto two = blocks::Matrix::of_bits(1, 4, 2, 4, kept(bytes({1}, {0xE4})),
+                                           kept(floats({1}, {1})), kept(bytes({1}, {1})));
   CHECK(decoded(two, 0, 0, 4) == std::vector<float>{-1, 0, 1, 2});
-  const auto one =
-      blocks::Matrix::of_bits(1, 8, 1, 8, bytes({1}, {0xA1}), floats({1}, {3}), floats({1}, {0.5}));
+  const auto one = blocks::Matrix::of_bits(1, 8, 1, 8, kept(bytes({1}, {0xA1})),
+                                           kept(floats({1}, {3})), kept(floats({1}, {0.5})));
   CHECK(decoded(one, 0, 0, 8) == std::vector<float>{1.5, -1.5, -1.5, -1.5, -1.5, 1.5, -1.5, 1.5});
-  const auto groups =
-      blocks::Matrix::of_bits(1, 4, 8, 2, bytes({4}, {129, 130, 131, 132}), floats({2}, {1, 10}),
-                              {}, numbers(DType::kInt32, {4}, {1, 0, 1, 0}));
+  const auto groups = blocks::Matrix::of_bits(1, 4, 8, 2, kept(bytes({4}, {129, 130, 131, 132})),
+                                              kept(floats({2}, {1, 10})), {},
+                                              kept(numbers(DType::kInt32, {4}, {1, 0, 1, 0})));
   CHECK(decoded(groups, 0, 0, 4) == std::vector<float>{10, 2, 30, 4});
 }
 

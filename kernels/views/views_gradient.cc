@@ -28,10 +28,14 @@ void Range(G& g) {
 void Dropout(G& g) {
   if (!g.dy()) return;
   Term dx = g.dy();
-  if (g.x(2)) {
-    const Term ratio = g.x(1) ? cast_to(g.x(1), dx.dtype()) : Term(0.5);
-    const Term kept = dx * indicator(g.y(1), dx) / (1 - ratio);
-    dx = where(g.x(2), kept, dx);
+  const bool always = dropout_trains_by_attribute(g.node());
+  if (always || g.x(2)) {
+    require(g.node().output(1) != kNoValue, ErrorCode::kUnsupported,
+            "Dropout in training has a gradient only where it gives its mask");
+    const Term share = g.x(1) ? 1 - cast_to(g.x(1), dx.dtype())
+                              : Term(1 - static_cast<double>(g.node().get("ratio", 0.5f)));
+    const Term kept = dx * indicator(g.y(1), dx) / share;
+    dx = always ? kept : where(g.x(2), kept, dx);
   }
   g.set(0, dx);
 }
