@@ -185,7 +185,7 @@ suite cli-tokenizer python3 tests/cli_tokenizer_test.py "$BUILD/hugot"
 suite bench python3 tests/bench_test.py "$BUILD/hugot"
 conformance
 suite onnx-cases "$BUILD/hugot" onnx-test tests/data/onnx-cases
-accept "" "$BUILD/hugot" "" minilm embeddings stable tokenizers
+accept "" "$BUILD/hugot" "" minilm embeddings stable classify cross zeroshot entities tokenizers
 accept_graphs
 if [ -d "$SHARED/data/zoo" ]; then
   suite zoo-ragged "$BUILD/venv/bin/python" tests/zoo_ragged.py --hugot "$BUILD/hugot" \
