@@ -63,8 +63,27 @@ void read_config(const fs::path& file, ModelDirectory& out) {
       *out.positions -= member<int64_t>(config, "pad_token_id").value_or(1) + 1;
     }
     if (out.positions && *out.positions < 1) out.positions.reset();
+    out.token_types = member<int64_t>(config, "type_vocab_size");
+    out.problem_type = member<std::string>(config, "problem_type").value_or("");
     read_labels(config, out.labels);
+    // The newer of two spellings wins.
+    const auto nested = config.find("sentence_transformers");
+    if (nested != config.end() && nested->is_object()) {
+      out.cross_encoder_activation = member<std::string>(*nested, "activation_fn").value_or("");
+    }
+    if (out.cross_encoder_activation.empty()) {
+      out.cross_encoder_activation =
+          member<std::string>(config, "sbert_ce_default_activation_function").value_or("");
+    }
   });
+}
+
+// A special token is written as a string or as an object with its "content".
+void read_unk_token(const json& config, ModelDirectory& out) {
+  const auto token = config.find("unk_token");
+  if (!out.unk_token.empty() || token == config.end()) return;
+  if (token->is_string()) out.unk_token = token->get<std::string>();
+  if (token->is_object()) out.unk_token = member<std::string>(*token, "content").value_or("");
 }
 
 void read_tokenizer_config(const fs::path& file, ModelDirectory& out) {
@@ -75,6 +94,7 @@ void read_tokenizer_config(const fs::path& file, ModelDirectory& out) {
       out.tokenizer_limit = static_cast<int64_t>(*limit);
     }
     out.truncate_left = member<std::string>(config, "truncation_side") == "left";
+    read_unk_token(config, out);
   });
 }
 
@@ -225,6 +245,9 @@ ModelDirectory ModelDirectory::read(const fs::path& root) {
   read_modules(out);
   read_config(out.transformer / "config.json", out);
   read_tokenizer_config(out.transformer / "tokenizer_config.json", out);
+  if (const fs::path file = out.transformer / "special_tokens_map.json"; fs::exists(file)) {
+    with_json(file, [&](const json& map) { read_unk_token(map, out); });
+  }
   read_sentence_config(out.transformer, out);
   read_prompts(root / "config_sentence_transformers.json", out);
   return out;

@@ -35,12 +35,17 @@ struct ModelDirectory {
   std::string model_type;
   std::optional<int64_t> hidden_size;
   std::optional<int64_t> vocab_size;
-  std::optional<int64_t> positions;  // the most tokens that the model has positions for
-  std::vector<std::string> labels;   // id2label
+  std::optional<int64_t> positions;    // the most tokens that the model has positions for
+  std::optional<int64_t> token_types;  // type_vocab_size
+  std::vector<std::string> labels;     // id2label
+  std::string problem_type;  // regression, single_label_classification, multi_label_classification
+  // Python name of the function that a cross-encoder applies to its scores.
+  std::string cross_encoder_activation;
 
   // tokenizer_config.json
   std::optional<int64_t> tokenizer_limit;  // absent when it is the "no limit" number
   bool truncate_left = false;              // long texts lose their beginning
+  std::string unk_token;                   // of special_tokens_map.json, too
 
   // sentence_bert_config.json
   std::optional<int64_t> max_sequence_length;

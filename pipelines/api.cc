@@ -4,8 +4,10 @@
 
 #include "hugot/hugot.hpp"
 #include "models/model_directory.h"
+#include "pipelines/classification.h"
 #include "pipelines/feature_extraction.h"
 #include "pipelines/session.h"
+#include "pipelines/token_classification.h"
 
 namespace hugot {
 
@@ -39,6 +41,30 @@ FeatureExtraction Session::feature_extraction(const std::filesystem::path& model
       std::make_shared<const FeatureExtraction::Impl>(impl_, find_model(model, {}), options));
 }
 
+TextClassification Session::text_classification(const std::filesystem::path& model,
+                                                const TextClassificationOptions& options) {
+  return TextClassification(
+      std::make_shared<const TextClassification::Impl>(impl_, find_model(model, {}), options));
+}
+
+ZeroShotClassification Session::zero_shot_classification(const std::filesystem::path& model,
+                                                         const ZeroShotOptions& options) {
+  return ZeroShotClassification(
+      std::make_shared<const ZeroShotClassification::Impl>(impl_, find_model(model, {}), options));
+}
+
+CrossEncoder Session::cross_encoder(const std::filesystem::path& model,
+                                    const CrossEncoderOptions& options) {
+  return CrossEncoder(
+      std::make_shared<const CrossEncoder::Impl>(impl_, find_model(model, {}), options));
+}
+
+TokenClassification Session::token_classification(const std::filesystem::path& model,
+                                                  const TokenClassificationOptions& options) {
+  return TokenClassification(
+      std::make_shared<const TokenClassification::Impl>(impl_, find_model(model, {}), options));
+}
+
 FeatureExtraction::FeatureExtraction(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 
 EmbeddingResult FeatureExtraction::run(std::span<const std::string_view> texts,
@@ -65,5 +91,33 @@ EmbeddingResult FeatureExtraction::run_ids(std::span<const std::vector<int32_t>>
 size_t FeatureExtraction::dim() const { return impl_->dim(); }
 int FeatureExtraction::max_length() const { return impl_->max_length(); }
 PipelineStatistics FeatureExtraction::statistics() const { return impl_->statistics(); }
+
+std::vector<Outcome<std::vector<ScoredLabel>>> TextClassification::run(
+    std::span<const TextPair> texts, std::stop_token stop) const {
+  return impl_->run(texts, stop);
+}
+PipelineStatistics TextClassification::statistics() const { return impl_->statistics(); }
+
+std::vector<Outcome<std::vector<ScoredLabel>>> ZeroShotClassification::run(
+    std::span<const ZeroShotText> texts, std::stop_token stop) const {
+  return impl_->run(texts, stop);
+}
+PipelineStatistics ZeroShotClassification::statistics() const { return impl_->statistics(); }
+
+std::vector<Outcome<std::vector<double>>> CrossEncoder::score(std::span<const TextPair> pairs,
+                                                              std::stop_token stop) const {
+  return impl_->score(pairs, pairs.size(), stop);
+}
+std::vector<Outcome<std::vector<RankedDocument>>> CrossEncoder::rank(
+    std::span<const RankTask> tasks, std::stop_token stop) const {
+  return impl_->rank(tasks, stop);
+}
+PipelineStatistics CrossEncoder::statistics() const { return impl_->statistics(); }
+
+std::vector<Outcome<std::vector<Entity>>> TokenClassification::run(
+    std::span<const std::string_view> texts, std::stop_token stop) const {
+  return impl_->run(texts, stop);
+}
+PipelineStatistics TokenClassification::statistics() const { return impl_->statistics(); }
 
 }  // namespace hugot

@@ -3,17 +3,14 @@
 #define HUGOT_PIPELINES_FEATURE_EXTRACTION_H_
 
 #include <memory>
-#include <mutex>
 #include <variant>
 #include <vector>
 
-#include "base/thread_pool.h"
-#include "graph/op.h"
 #include "hugot/hugot.hpp"
 #include "models/encoder.h"
 #include "models/model_directory.h"
 #include "models/pooling.h"
-#include "tokenizer/tokenizer.h"
+#include "pipelines/text_model.h"
 
 namespace hugot {
 
@@ -55,44 +52,28 @@ class HUGOT_LOCAL FeatureExtraction::Impl {
   EmbeddingResult run_ids(std::span<const std::vector<int32_t>> ids, std::stop_token stop) const;
 
   size_t dim() const { return dim_; }
-  int max_length() const { return static_cast<int>(max_length_); }
-  PipelineStatistics statistics() const;
+  int max_length() const { return static_cast<int>(runner_->max_length()); }
+  PipelineStatistics statistics() const { return runner_->statistics(); }
 
   // What run() gives the model for a text. Throws kInvalidData for a text that gets an error there.
   std::vector<int32_t> token_ids(std::string_view text) const;
-  const Encoder& encoder() const { return *encoder_; }
+  const Encoder& encoder() const { return runner_->model().encoder(); }
 
  private:
-  // A text on its way through the model; error is empty when nothing is wrong.
-  struct Item {
-    std::vector<int32_t> ids;
-    std::vector<int32_t> type_ids;
-    int64_t prompt_tokens = 0;
-    std::string error;
-  };
-
-  void tokenize(std::string_view text, Item& item) const;
-  // Runs the model on items without error and stores their vectors.
-  EmbeddingResult embed(std::vector<Item>& items, std::stop_token stop) const;
-  void encode(std::span<Item* const> items, std::span<const size_t> rows, EmbeddingResult& result,
-              std::stop_token stop) const;
-  void check_ids(Item& item) const;
+  void tokenize(std::string_view text, TextItem& item) const;
+  // Runs the model on items without error and stores their vectors. The first `prompt_tokens` of
+  // every text are the prompt.
+  EmbeddingResult embed(std::vector<TextItem>& items, int64_t prompt_tokens,
+                        std::stop_token stop) const;
+  void check_ids(TextItem& item) const;
   void find_dim(int truncate_dim);
+  const ModelDirectory& directory() const { return runner_->model().directory(); }
 
-  std::shared_ptr<Session::Impl> session_;
-  ModelDirectory directory_;
-  Tokenizer tokenizer_;
-  EncodeOptions encode_options_;
   std::string prompt_;
   int64_t prompt_tokens_ = 0;
-  int64_t max_length_ = 0;
-  bool has_type_ids_ = false;  // the tokenizer's template gives types other than 0
-  std::shared_ptr<const Encoder> encoder_;
+  std::unique_ptr<const TextRunner> runner_;
   std::unique_ptr<const SentenceHead> head_;
   size_t dim_ = 0;
-
-  mutable std::mutex statistics_mutex_;
-  mutable PipelineStatistics statistics_;
 };
 
 }  // namespace hugot

@@ -2,12 +2,19 @@
 #ifndef HUGOT_PIPELINES_SESSION_H_
 #define HUGOT_PIPELINES_SESSION_H_
 
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
 #include "base/thread_pool.h"
 #include "graph/op.h"
 #include "hugot/hugot.hpp"
 #include "kernels/registry.h"
 
 namespace hugot {
+
+class TextModel;
 
 class HUGOT_LOCAL Session::Impl {
  public:
@@ -17,6 +24,10 @@ class HUGOT_LOCAL Session::Impl {
   const OpRegistry ops;
   const std::filesystem::path cache_directory;
   ThreadPool pool;
+
+  // Models that pipelines share, by file and precision.
+  std::mutex models_mutex;
+  std::map<std::string, std::weak_ptr<const TextModel>> models;
 };
 
 }  // namespace hugot

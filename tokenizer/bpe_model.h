@@ -49,6 +49,7 @@ class BpeModel final : public Model {
   void tokenize(std::string_view word, std::vector<ModelToken>& out) const override;
   void tokenize_ids(std::string_view word, std::vector<int32_t>& out) const override;
   const Vocabulary& vocabulary() const override { return vocabulary_; }
+  std::string_view continuing_prefix() const override { return options_.continuing_subword_prefix; }
   const Options& options() const { return options_; }
 
  private:

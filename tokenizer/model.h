@@ -32,6 +32,8 @@ class Model {
   // Appends the ids of tokenize(); the fast way when nothing else is needed.
   virtual void tokenize_ids(std::string_view word, std::vector<int32_t>& out) const;
   virtual const Vocabulary& vocabulary() const = 0;
+  // What tokens within a word begin with; empty where they look like others.
+  virtual std::string_view continuing_prefix() const { return {}; }
 };
 
 using ModelPtr = std::unique_ptr<const Model>;
@@ -48,6 +50,7 @@ class WordPieceModel final : public Model {
   WordPieceModel(Vocabulary vocabulary, Options options);
   void tokenize(std::string_view word, std::vector<ModelToken>& out) const override;
   const Vocabulary& vocabulary() const override { return vocabulary_; }
+  std::string_view continuing_prefix() const override { return options_.continuing_subword_prefix; }
 
   // The ids of tokenize().
   void tokenize_ids(std::string_view word, std::vector<int32_t>& out) const override;

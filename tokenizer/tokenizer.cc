@@ -160,6 +160,7 @@ class Tokenizer::Impl {
   void encode_ids(std::string_view text, const EncodeOptions& options,
                   std::vector<int32_t>& out) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
+  std::string decode_tokens(std::vector<std::string> tokens) const;
   std::optional<std::string_view> token(int64_t id) const;
   // Whether decode() sees this id at all.
   bool is_decoded(int64_t id, bool skip_special_tokens) const;
@@ -459,6 +460,10 @@ std::string Tokenizer::Impl::decode(std::span<const int32_t> ids, bool skip_spec
   for (const int32_t id : ids) {
     if (is_decoded(id, skip_special_tokens)) tokens.emplace_back(*token(id));
   }
+  return decode_tokens(std::move(tokens));
+}
+
+std::string Tokenizer::Impl::decode_tokens(std::vector<std::string> tokens) const {
   if (parts_.decoder) parts_.decoder->decode(tokens);
   std::string out;
   for (size_t i = 0; i < tokens.size(); ++i) {
@@ -520,6 +525,14 @@ void Tokenizer::encode_ids(std::string_view text, const EncodeOptions& options,
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
   return impl_->decode(ids, skip_special_tokens);
+}
+
+std::string Tokenizer::decode_tokens(std::vector<std::string> tokens) const {
+  return impl_->decode_tokens(std::move(tokens));
+}
+
+std::string_view Tokenizer::continuing_prefix() const {
+  return impl_->parts().model->continuing_prefix();
 }
 
 std::optional<std::string> DecodeStream::step(std::span<const int32_t> ids) {

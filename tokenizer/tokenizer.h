@@ -62,6 +62,10 @@ class Tokenizer {
 
   // The text of the tokens. Ids without a token are left out.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
+  // The same of token strings, which need not be in the vocabulary.
+  std::string decode_tokens(std::vector<std::string> tokens) const;
+  // "##" of a WordPiece model; empty where tokens within a word look like others.
+  std::string_view continuing_prefix() const;
 
   std::optional<int32_t> token_to_id(std::string_view token) const;
   std::optional<std::string> id_to_token(int32_t id) const;

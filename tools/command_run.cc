@@ -2,45 +2,18 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cmath>
 #include <iostream>
 
 #include "base/error.h"
 #include "hugot/hugot.hpp"
 #include "models/model_directory.h"
-#include "models/pooling.h"
 #include "tools/command.h"
-#include "tools/json_row.h"
 #include "tools/json_text.h"
 #include "tools/row_stream.h"
+#include "tools/run_pipeline.h"
 
 namespace hugot::tools {
 namespace {
-
-struct Options {
-  std::string model;
-  std::string type;
-  std::string input;
-  std::string output;
-  int batch_size = 256;
-  std::string onnx_filename;
-  std::string model_folder;
-  std::string device = "cpu";
-  int threads = 0;
-  int max_length = 0;
-  std::string precision = "model";
-  std::string cache = default_cache_directory().string();
-  bool resume = false;
-  bool stats = false;
-  std::string format = "hugot";
-
-  // featureExtraction
-  bool normalize = false;
-  std::string pooling;
-  int truncate_dim = 0;
-  std::string prompt_name;
-  std::string output_name;
-};
 
 // The types of the project's plan; those that this version runs come first.
 constexpr std::array<std::string_view, 12> kTypes = {"featureExtraction",
@@ -55,9 +28,9 @@ constexpr std::array<std::string_view, 12> kTypes = {"featureExtraction",
                                                      "objectDetection",
                                                      "tabular",
                                                      "textGeneration"};
-constexpr size_t kImplementedTypes = 1;
+constexpr size_t kImplementedTypes = 5;
 
-void check(const Options& options) {
+void check(const RunOptions& options) {
   const auto type = std::find(kTypes.begin(), kTypes.end(), options.type);
   const std::vector<std::string> known(kTypes.begin(), kTypes.begin() + kImplementedTypes);
   require(type != kTypes.end(), ErrorCode::kInvalidArgument, "unknown --type '", options.type,
@@ -72,68 +45,6 @@ void check(const Options& options) {
           " is a file; a folder is expected, the rows go to result_0.jsonl inside");
 }
 
-// A row on its way: what came in, and the member to add.
-struct Row {
-  std::optional<JsonRow> json;  // empty when the line could not be parsed
-  RowPlace place;
-  std::string error;
-  std::string text;
-  std::vector<int32_t> ids;
-  bool has_ids = false;
-  std::string output;  // JSON
-};
-
-void parse(const std::string& line, Row& row) {
-  try {
-    row.json.emplace(line);
-    row.has_ids = row.json->has("ids") && !row.json->has("input");
-    if (row.has_ids) {
-      row.ids = row.json->ids("ids");
-    } else {
-      row.text = row.json->text("input");
-    }
-  } catch (const Error& error) {
-    row.error = error.what();
-  }
-}
-
-void store(const EmbeddingResult& result, const std::vector<Row*>& rows, JsonStyle style) {
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (!result.errors.empty() && !result.errors[i].empty()) {
-      rows[i]->error = result.errors[i];
-      continue;
-    }
-    const auto vector = result[i];
-    if (std::all_of(vector.begin(), vector.end(), [](float x) { return std::isfinite(x); })) {
-      append_floats(rows[i]->output, vector, style);
-    } else {
-      rows[i]->error = "the model's output has infinite or undefined numbers, which JSON lacks";
-    }
-  }
-}
-
-void embed(const FeatureExtraction& pipeline, std::vector<Row>& rows, JsonStyle style,
-           const std::stop_token& stop) {
-  std::vector<Row*> with_text;
-  std::vector<Row*> with_ids;
-  std::vector<std::string_view> texts;
-  std::vector<std::vector<int32_t>> ids;
-  for (Row& row : rows) {
-    if (!row.error.empty()) continue;
-    if (row.has_ids) {
-      with_ids.push_back(&row);
-      ids.push_back(std::move(row.ids));
-    } else {
-      with_text.push_back(&row);
-      texts.push_back(row.text);
-    }
-  }
-  if (!texts.empty()) {
-    store(pipeline.run(std::span<const std::string_view>(texts), stop), with_text, style);
-  }
-  if (!ids.empty()) store(pipeline.run_ids(ids, stop), with_ids, style);
-}
-
 // The line that goes out for a row.
 void append_line(std::string& out, const Row& row, JsonStyle style) {
   std::string member = row.error.empty() ? "\"output\":" + row.output : "\"error\":";
@@ -144,19 +55,6 @@ void append_line(std::string& out, const Row& row, JsonStyle style) {
     out += '{' + member + ",\"line\":" + std::to_string(row.place.line) + '}';
   }
   out += '\n';
-}
-
-FeatureExtraction load(const Options& options, Session& session) {
-  FeatureExtractionOptions pipeline;
-  pipeline.normalize = options.normalize;
-  if (!options.pooling.empty()) pipeline.pooling = pooling_from_name(options.pooling);
-  pipeline.truncate_dim = options.truncate_dim;
-  pipeline.prompt_name = options.prompt_name;
-  pipeline.max_length = options.max_length;
-  pipeline.output_name = options.output_name;
-  pipeline.onnx_filename = options.onnx_filename;
-  pipeline.precision = precision_from_name(options.precision);
-  return session.feature_extraction(find_model(options.model, options.model_folder), pipeline);
 }
 
 struct Counts {
@@ -179,7 +77,7 @@ void print_stats(const Counts& counts, const PipelineStatistics& sums, int threa
 }
 
 // Reads, runs and writes chunk by chunk. False when nobody reads the results any more.
-bool run_all(const Options& options, const FeatureExtraction& pipeline, RowReader& reader,
+bool run_all(const RunOptions& options, const RowPipeline& pipeline, RowReader& reader,
              const std::stop_token& stop, Counts& counts) {
   const JsonStyle style = options.format == "hf" ? JsonStyle::kPlain : JsonStyle::kGo;
   RowWriter writer(options.output);
@@ -194,9 +92,13 @@ bool run_all(const Options& options, const FeatureExtraction& pipeline, RowReade
       if (!more) break;
       Row& row = rows.emplace_back();
       row.place = reader.place();
-      parse(*line, row);
+      try {
+        row.json.emplace(*line);
+      } catch (const Error& error) {
+        row.error = error.what();
+      }
     }
-    embed(pipeline, rows, style, stop);
+    pipeline.run(rows, style, stop);
     lines.clear();
     for (const Row& row : rows) {
       append_line(lines, row, style);
@@ -213,7 +115,7 @@ bool run_all(const Options& options, const FeatureExtraction& pipeline, RowReade
   return true;
 }
 
-int run(const Options& options) {
+int run(const RunOptions& options) {
   check(options);
   const InterruptGuard interrupt;
   RowReader reader(options.input, interrupt.descriptor());
@@ -222,18 +124,18 @@ int run(const Options& options) {
     return std::chrono::duration<double>(to - from).count();
   };
   Session session({.threads = options.threads, .cache_directory = options.cache});
-  const FeatureExtraction pipeline = load(options, session);
+  const auto pipeline = load_pipeline(options, session);
   const auto loaded = std::chrono::steady_clock::now();
 
   Counts counts;
   bool reader_gone = false;
   try {
-    reader_gone = !run_all(options, pipeline, reader, interrupt.token(), counts);
+    reader_gone = !run_all(options, *pipeline, reader, interrupt.token(), counts);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kCancelled) throw;
   }
   if (options.stats) {
-    print_stats(counts, pipeline.statistics(), session.threads(), seconds(start, loaded),
+    print_stats(counts, pipeline->statistics(), session.threads(), seconds(start, loaded),
                 seconds(loaded, std::chrono::steady_clock::now()));
   }
   if (interrupt.token().stop_requested()) {
@@ -251,7 +153,7 @@ int run(const Options& options) {
 
 void add_run(CLI::App& app, Action& action) {
   CLI::App* command = nullptr;
-  Options& options = add_command<Options>(
+  RunOptions& options = add_command<RunOptions>(
       app, action, "run", "Run a pipeline over JSONL rows; each comes back with \"output\" added",
       run, command);
   const auto option = [&](std::string_view names, auto& value, const std::string& text) {
@@ -259,7 +161,10 @@ void add_run(CLI::App& app, Action& action) {
   };
   option("--model,-p", options.model, "model directory, or the name of one below --model-folder")
       ->required();
-  option("--type,-t", options.type, "pipeline: featureExtraction")->required();
+  option("--type,-t", options.type,
+         "pipeline: featureExtraction, textClassification, tokenClassification, "
+         "zeroShotClassification or crossEncoder")
+      ->required();
   option("--input,-i", options.input, "a .jsonl file or a folder of them; without: standard input");
   option("--output,-o", options.output, "folder for result_0.jsonl; without: standard output");
   option("--batch-size,-b", options.batch_size, "rows that are read and run together")
@@ -294,6 +199,43 @@ void add_run(CLI::App& app, Action& action) {
   option("--prompt-name", options.prompt_name, "a prompt of config_sentence_transformers.json")
       ->group(group);
   option("--output-name", options.output_name, "graph output (default: chosen from the model)")
+      ->group(group);
+
+  group = "textClassification, zeroShotClassification, crossEncoder";
+  option("--top-k", options.top_k, "labels or documents with the best scores; 0: all")
+      ->check(CLI::Range(0, 1 << 30))
+      ->group(group);
+  option("--function", options.function,
+         "of the model's scores: softmax, sigmoid or none (default: the model's own)")
+      ->check(CLI::IsMember({"softmax", "sigmoid", "none"}))
+      ->group(group);
+  command->add_flag(both_spellings("--multi-label"), options.multi_label, "each label by itself")
+      ->group(group);
+  option("--labels", options.labels, "labels of rows without \"labels\", separated by commas")
+      ->group(group);
+  option("--hypothesis-template", options.hypothesis_template, "{} stands for the label")
+      ->capture_default_str()
+      ->group(group);
+  option("--score-threshold", options.score_threshold, "documents with less are left out")
+      ->group(group);
+  command->add_flag(both_spellings("--no-sort"), options.no_sort, "documents in their own order")
+      ->group(group);
+
+  group = "tokenClassification";
+  option("--aggregation", options.aggregation, "none, simple, first, average or max")
+      ->check(CLI::IsMember({"none", "simple", "first", "average", "max"}))
+      ->capture_default_str()
+      ->group(group);
+  option("--ignore-labels", options.ignore_labels, "entities to leave out, separated by commas")
+      ->capture_default_str()
+      ->group(group);
+  option("--stride", options.stride,
+         "cut long texts into windows that share N tokens (default: their end is lost)")
+      ->check(CLI::Range(0, 1 << 30))
+      ->group(group);
+  option("--offsets", options.offsets,
+         "unit: codepoints or bytes (default: bytes with --format hugot, else codepoints)")
+      ->check(CLI::IsMember({"codepoints", "bytes"}))
       ->group(group);
 }
 

@@ -164,6 +164,12 @@ examples() {
     --input examples/quickstart.jsonl --output "$BUILD/quickstart"
   python3 tools/nearest.py "$BUILD/quickstart/result_0.jsonl"
   python3 tools/coverage.py --check README.md
+  local pair name
+  for pair in classify:cls-distilbert-sst2 entities:ner-bert-cased rank:cross-bert-identity \
+    zero_shot:zero-bert-nli; do
+    name=$SHARED/data/zoo/${pair#*:}
+    [ ! -d "$name" ] || "$BUILD/examples/example_${pair%%:*}" "$name"
+  done
 }
 
 # -- work
@@ -185,7 +191,7 @@ suite cli-tokenizer python3 tests/cli_tokenizer_test.py "$BUILD/hugot"
 suite bench python3 tests/bench_test.py "$BUILD/hugot"
 conformance
 suite onnx-cases "$BUILD/hugot" onnx-test tests/data/onnx-cases
-accept "" "$BUILD/hugot" "" minilm embeddings stable tokenizers
+accept "" "$BUILD/hugot" "" minilm embeddings stable classify cross zeroshot entities tokenizers
 accept_graphs
 if [ -d "$SHARED/data/zoo" ]; then
   suite zoo-ragged "$BUILD/venv/bin/python" tests/zoo_ragged.py --hugot "$BUILD/hugot" \
@@ -199,7 +205,7 @@ if [ -d "$SHARED/data/zoo-generation" ]; then
 else
   skip zoo-generation "no shared data"
 fi
-suite examples bash -ec "$(declare -f examples); BUILD='$BUILD' MODEL='$MODEL'; examples; echo '1 passed, 0 failed'"
+suite examples bash -ec "$(declare -f examples); BUILD='$BUILD' MODEL='$MODEL' SHARED='$SHARED'; examples; echo '1 passed, 0 failed'"
 
 if [ "$QUICK" != --quick ]; then
   install_packages clang-14 clang-format-14

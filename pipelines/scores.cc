@@ -1,0 +1,32 @@
+#include "pipelines/scores.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace hugot {
+
+std::vector<double> apply_function(ScoreFunction function, std::span<const float> scores) {
+  require(std::all_of(scores.begin(), scores.end(), [](float x) { return std::isfinite(x); }),
+          ErrorCode::kInvalidData, "the model's output has infinite or undefined numbers");
+  std::vector<double> out(scores.begin(), scores.end());
+  if (out.empty() || function == ScoreFunction::kNone) return out;
+  if (function == ScoreFunction::kSigmoid) {
+    for (double& x : out) x = 1 / (1 + std::exp(-x));
+    return out;
+  }
+  const double most = *std::max_element(out.begin(), out.end());
+  double sum = 0;
+  for (double& x : out) sum += x = std::exp(x - most);
+  for (double& x : out) x /= sum;
+  return out;
+}
+
+std::span<const float> class_scores(const float* data, int64_t rows, int64_t width) {
+  require(rows == 1, ErrorCode::kUnsupported,
+          "the model's output has a row per token: it is no model that classifies texts");
+  return {data, static_cast<size_t>(width)};
+}
+
+}  // namespace hugot

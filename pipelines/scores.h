@@ -1,0 +1,22 @@
+// From a model's class scores to those of a result.
+#ifndef HUGOT_PIPELINES_SCORES_H_
+#define HUGOT_PIPELINES_SCORES_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "hugot/hugot.hpp"
+
+namespace hugot {
+
+// In double. Throws kInvalidData when a score is infinite or not a number.
+std::vector<double> apply_function(ScoreFunction function, std::span<const float> scores);
+
+// Scores of a text from a sink of TextModel::classifier(): one row. Throws kUnsupported for an
+// output with a row per token.
+std::span<const float> class_scores(const float* data, int64_t rows, int64_t width);
+
+}  // namespace hugot
+
+#endif  // HUGOT_PIPELINES_SCORES_H_

@@ -1,0 +1,66 @@
+#include "tools/run_pipeline.h"
+
+#include <map>
+
+#include "tools/command.h"
+
+namespace hugot::tools {
+
+std::unique_ptr<RowPipeline> load_pipeline(const RunOptions& options, Session& session) {
+  static const std::map<std::string_view,
+                        std::unique_ptr<RowPipeline> (*)(const RunOptions&, Session&)>
+      kLoaders = {{"featureExtraction", load_embedding},
+                  {"textClassification", load_text_classification},
+                  {"zeroShotClassification", load_zero_shot},
+                  {"crossEncoder", load_cross_encoder},
+                  {"tokenClassification", load_entities}};
+  return kLoaders.at(options.type)(options, session);
+}
+
+std::filesystem::path model_of(const RunOptions& options) {
+  return find_model(options.model, options.model_folder);
+}
+
+ModelOptions model_options(const RunOptions& options) {
+  return {options.max_length, options.onnx_filename, precision_from_name(options.precision)};
+}
+
+std::vector<std::string> split_list(std::string_view list) {
+  std::vector<std::string> parts;
+  while (!list.empty()) {
+    const size_t comma = std::min(list.find(','), list.size());
+    std::string_view part = list.substr(0, comma);
+    const size_t begin = part.find_first_not_of(" \t\r\n");
+    if (begin != std::string_view::npos) {
+      parts.emplace_back(part.substr(begin, part.find_last_not_of(" \t\r\n") + 1 - begin));
+    }
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+  return parts;
+}
+
+std::optional<ScoreFunction> function_from_name(std::string_view name) {
+  if (name == "softmax") return ScoreFunction::kSoftmax;
+  if (name == "sigmoid") return ScoreFunction::kSigmoid;
+  if (name == "none") return ScoreFunction::kNone;
+  return std::nullopt;
+}
+
+std::optional<std::string> optional_text(const JsonRow& row, std::string_view key) {
+  if (!row.has(key)) return std::nullopt;
+  return row.text(key);
+}
+
+std::vector<std::string> text_list(const JsonRow& row, std::string_view key) {
+  const auto& value = row.at(key);
+  std::vector<std::string> out;
+  require(value.is_array(), ErrorCode::kInvalidData, "\"", key, "\" has to be a list of strings");
+  for (const auto& item : value) {
+    require(item.is_string(), ErrorCode::kInvalidData, "\"", key,
+            "\" has to be a list of strings, it has an item of type ", item.type_name());
+    out.push_back(item.get<std::string>());
+  }
+  return out;
+}
+
+}  // namespace hugot::tools
