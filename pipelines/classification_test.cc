@@ -93,7 +93,14 @@ TEST_CASE("text pipelines refuse models and options that do not fit") {
   for (const auto& outcome : session.text_classification(token_model()).run(texts)) {
     CHECK(outcome.error.find("row per token") != std::string::npos);
   }
-  CHECK_THROWS_AS(session.zero_shot_classification(token_model()), Error);
+  const std::vector<std::string> labels = {"a", "a"};
+  const ZeroShotText premises[] = {{"a", labels}, {"", labels}, {"a"}};
+  const auto scores = session.zero_shot_classification(token_model()).run(premises);
+  CHECK(scores[0].error.find("row per token") != std::string::npos);
+  CHECK(scores[1].error.find("empty") != std::string::npos);
+  CHECK(scores[2].error.find("no labels") != std::string::npos);
+  CHECK_THROWS_AS(
+      session.zero_shot_classification(token_model(), {.hypothesis_template = "It is."}), Error);
   CHECK_THROWS_AS(session.text_classification(token_model(), {.top_k = -1}), Error);
   CHECK_THROWS_AS(session.cross_encoder(token_model(), {.model = {.max_length = 2}}), Error);
 }
