@@ -212,8 +212,8 @@ struct OpDef {
   // The operator is nothing but its expansion: the passes of both modes replace it. Otherwise only
   // those of ragged mode do.
   bool composite = false;
-  bool deterministic = true;         // equal inputs give equal outputs; false for random operators
-  bool aliases = false;              // output 0 may be input 0's memory (views)
+  bool deterministic = true;  // equal inputs give equal outputs; false for random operators
+  bool aliases = false;       // output 0 may be input 0's memory (views)
 
   static constexpr int kVariadic = 1 << 20;
   static constexpr int kNewest = 1 << 20;

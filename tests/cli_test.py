@@ -458,7 +458,7 @@ class Inspect(unittest.TestCase):
             self.assertRegex(what, r"^(no changes|\d+ changes, \d+ nodes, verified)$")
         changed = [what for _, _, what in passes if what != "no changes"]
         self.assertEqual(text.count("\ninput input_ids: "), len(changed))
-        self.assertIn("== pass 1, fold_constants", self.inspect("--passes", model=self.CONTROL))
+        self.assertIn("== pass 1, expand_composites", self.inspect("--passes", model=self.CONTROL))
 
     def test_dump(self):
         text = self.inspect("--dump")

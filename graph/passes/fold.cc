@@ -34,8 +34,7 @@ size_t folded_limit(const Graph& graph, const Node& node) {
   for (const ValueId input : node.inputs) {
     if (const Tensor* constant = graph.constant(input)) bytes += constant->bytes();
   }
-  const bool dequantizes =
-      node.op_type == "DequantizeLinear" || node.op_type == "DequantizeBlocks";
+  const bool dequantizes = node.op_type == "DequantizeLinear" || node.op_type == "DequantizeBlocks";
   if (dequantizes) bytes *= kMaxDequantizedGrowth;
   return bytes + kMaxGrowthBytes;
 }

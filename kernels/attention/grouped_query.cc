@@ -15,7 +15,7 @@
 #include "kernels/define.h"
 #include "kernels/infer_helpers.h"
 #include "kernels/ops.h"
-#include "kernels/rotary/rotary.h"
+#include "kernels/rotate.h"
 
 namespace hugot::attention {
 namespace {

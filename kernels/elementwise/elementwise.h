@@ -101,8 +101,8 @@ S shape_of_b(const Node& node, const S& a, const S& b);
 namespace rule {
 // y = f(x)
 GradientRule Abs, Acos, Acosh, Asin, Asinh, Atan, Atanh, Celu, Cos, Cosh, Elu, Erf, Exp, Gelu,
-    HardSigmoid, HardSwish, LeakyRelu, Log, Mish, Neg, Reciprocal, Relu, Selu, Shrink,
-    Sigmoid, Sin, Sinh, Softplus, Softsign, Sqrt, Swish, Tan, Tanh, ThresholdedRelu;
+    HardSigmoid, HardSwish, LeakyRelu, Log, Mish, Neg, Reciprocal, Relu, Selu, Shrink, Sigmoid, Sin,
+    Sinh, Softplus, Softsign, Sqrt, Swish, Tan, Tanh, ThresholdedRelu;
 // Ceil, Floor, Round, Sign: zero wherever there is a derivative.
 GradientRule Flat;
 // y = f(a, b)

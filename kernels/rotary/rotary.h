@@ -21,11 +21,6 @@ void rotary(KernelContext& ctx);
 // tables [batch, tokens, R / 2], or [positions, R / 2] with positions [batch, tokens].
 void rotary_embedding(KernelContext& ctx);
 
-// x [batch, tokens, heads, features] turned by the rows of the tables [positions, R / 2] that
-// `positions` (int64 [batch, tokens]) name; features behind the first R are copied.
-Tensor turned(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& positions,
-              bool interleaved, ThreadPool* pool);
-
 // What the attributes say for a last axis of `features`. Throws kInvalidArgument when it does not
 // fit.
 struct Rotation {

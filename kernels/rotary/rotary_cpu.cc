@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "kernels/dispatch.h"
 #include "kernels/rotary/rotary.h"
+#include "kernels/rotate.h"
 #include "kernels/strided.h"
 
 namespace hugot::rotary {
@@ -198,8 +199,8 @@ Tensor turned(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tenso
   Tensor out(x.dtype(), x.shape());
   dispatch_float(x, [&]<class T>(T) {
     const auto rows = [&](const Tensor& table) {
-      require(table.dtype() == x.dtype(), ErrorCode::kInvalidArgument, "a table ",
-              describe(table), " does not fit ", describe(x));
+      require(table.dtype() == x.dtype(), ErrorCode::kInvalidArgument, "a table ", describe(table),
+              " does not fit ", describe(x));
       const Tensor picked = rows_at<T>(table, positions);
       const Shape& own = picked.shape();
       return picked.reshaped({own[0], own[1], 1, own[2]});

@@ -123,8 +123,8 @@ HWY_INLINE float score_softmax(const AttentionArgs& args, int64_t head, int64_t 
 }
 
 // score_softmax() for `rows` >= 1 rows from `first` on that have at most kVectors vectors of keys,
-// all visible, without softcap and sinks: one block holds several rows, whose reductions overlap. Gives
-// the same bits. False, and nothing done, when a row needs the care of score_softmax().
+// all visible, without softcap and sinks: one block holds several rows, whose reductions overlap.
+// Gives the same bits. False, and nothing done, when a row needs the care of score_softmax().
 template <int kVectors>
 HWY_INLINE bool short_softmax(const AttentionArgs& args, int64_t head, int64_t first, int64_t rows,
                               float* scores, int64_t stride, float* factors) {
@@ -209,8 +209,8 @@ HWY_INLINE void score_block(const AttentionArgs& args, const float* q, const flo
 HWY_INLINE void softmax_block(const AttentionArgs& args, int64_t head, const AttentionPlan& plan,
                               AttentionBlock block, float* scores, float* factors) {
   const int64_t stride = plan.score_stride, keys = args.key_length;
-  const bool all_visible = args.window_left < 0 && args.window_right < 0 &&
-                           args.softcap == 0.0f && args.sinks == nullptr;
+  const bool all_visible = args.window_left < 0 && args.window_right < 0 && args.softcap == 0.0f &&
+                           args.sinks == nullptr;
   const int64_t group = keys <= kLanes ? kBlockVectors : keys <= 2 * kLanes ? kBlockVectors / 2 : 1;
   for (int64_t r = 0; r < block.rows; r += group) {
     const int64_t rows = min_of(group, block.rows - r), row = block.row + r;
