@@ -30,8 +30,6 @@ void Dropout(G& g) {
   Term dx = g.dy();
   const bool always = dropout_trains_by_attribute(g.node());
   if (always || g.x(2)) {
-    require(g.node().output(1) != kNoValue, ErrorCode::kUnsupported,
-            "Dropout in training has a gradient only where it gives its mask");
     const Term share = g.x(1) ? 1 - cast_to(g.x(1), dx.dtype())
                               : Term(1 - static_cast<double>(g.node().get("ratio", 0.5f)));
     const Term kept = dx * indicator(g.y(1), dx) / share;

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from contrib_cases import CASES
 
@@ -69,6 +69,8 @@ def record(folder, case, model, want):
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "test_data_set_0"
     data.mkdir(exist_ok=True)
+    for output, array in zip(model.graph.output, want.values()):
+        output.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(array.dtype)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     for kind, arrays in (("input", case.feed().values()), ("output", want.values())):
         for i, array in enumerate(arrays):
