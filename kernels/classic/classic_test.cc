@@ -107,7 +107,7 @@ TEST_CASE("support vector machines") {
                             {"rho", Floats{0, 0.25, -0.25}}};
   Attributes coupled = three, short_of_pairs = three;
   coupled["prob_a"] = Floats{-1, -2, -1};
-  coupled["prob_b"] = Floats{0, 0.5, 0.1};
+  coupled["prob_b"] = Floats{0, 0.5f, 0.1f};
   short_of_pairs["coefficients"] = Floats{1, -1, 1};
   run_ml({
       {.name = "linear",
