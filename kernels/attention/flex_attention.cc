@@ -12,6 +12,7 @@
 #include "kernels/define.h"
 #include "kernels/infer_helpers.h"
 #include "kernels/ops.h"
+#include "kernels/running.h"
 #include "kernels/subgraph.h"
 
 namespace hugot {
@@ -113,7 +114,7 @@ Tensor scores_of(KernelContext& ctx, const Shape& shape, int64_t group) {
   Tensor scores(dtype_of<P>, shape);
   std::vector<C> rows(static_cast<size_t>(queries * keys));
   for (int64_t head = 0; head < shape[0] * shape[1]; ++head) {
-    require(!ctx.stop().stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
+    check_running(ctx);
     multiply(queries, keys, size, wide_q.data() + head * queries * size,
              wide_k.data() + head / group * keys * size, true, rows.data(), ctx.pool());
     for (C& value : rows) value *= scale;

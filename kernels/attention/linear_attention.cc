@@ -10,6 +10,7 @@
 #include "kernels/define.h"
 #include "kernels/infer_helpers.h"
 #include "kernels/ops.h"
+#include "kernels/running.h"
 
 namespace hugot {
 namespace attention {
@@ -113,7 +114,7 @@ void run_head(const KernelContext& ctx, const Sizes& s, const Operands<C>& o, in
   std::vector<C> fresh(static_cast<size_t>(s.value));
   for (int64_t step = 0; step < s.steps; ++step) {
     if (step % 64 == 0) {
-      require(!ctx.stop().stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
+      check_running(ctx);
     }
     const int64_t token = sequence * s.steps + step;
     const C* k = o.k + (token * s.heads.state + head) * s.key;

@@ -10,6 +10,7 @@
 #include "kernels/convert.h"
 #include "kernels/dispatch.h"
 #include "kernels/prepared.h"
+#include "kernels/running.h"
 
 namespace hugot::classic {
 
@@ -99,7 +100,7 @@ void for_rows(KernelContext& ctx, const Trees& trees, const Samples& samples, Fi
     std::vector<double> x(rows * static_cast<size_t>(samples.columns)), scores(rows * targets);
     std::vector<uint8_t> has(scores.size());
     for (int64_t block = begin; block < end; ++block) {
-      require(!ctx.stop().stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
+      check_running(ctx);
       const int64_t first = block * Trees::kBlock;
       const int64_t count = std::min(Trees::kBlock, samples.rows - first);
       for (int64_t i = 0; i < count; ++i) {

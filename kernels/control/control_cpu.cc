@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/control/control.h"
+#include "kernels/running.h"
 #include "kernels/strided.h"
 #include "kernels/subgraph.h"
 
@@ -15,10 +16,6 @@ bool condition_of(const Datum& datum) {
   require(tensor.dtype() == DType::kBool && tensor.size() == 1, ErrorCode::kInvalidArgument,
           "a condition has to be one bool, got ", describe(tensor));
   return *tensor.data<bool>();
-}
-
-void check_running(const KernelContext& ctx) {
-  require(!ctx.stop().stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
 }
 
 // in[.., index, ..] along `axis`, which goes.

@@ -11,6 +11,7 @@
 #include "kernels/define.h"
 #include "kernels/infer_helpers.h"
 #include "kernels/ops.h"
+#include "kernels/running.h"
 
 namespace hugot {
 namespace conv {
@@ -169,7 +170,7 @@ void deform_conv(KernelContext& ctx) {
                            masks.data() == nullptr ? nullptr : masks.data() + n * places * outputs};
       C* y = result.data() + part * g.filters * outputs;
       for (int64_t begin = 0; begin < outputs; begin += chunk) {
-        require(!ctx.stop().stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
+        check_running(ctx);
         const int64_t end = std::min(begin + chunk, outputs);
         gather(ctx, g, offset_groups, image, group, begin, end, columns.data(), chunk);
         multiply(g.filters, end - begin, rows, filters.data() + group * g.filters * rows,

@@ -70,17 +70,6 @@ bool fused_gemm(Expansion& e) {
   return true;
 }
 
-void infer_fused_gemm(InferContext& ctx) {
-  ctx.output(0).dtype = ctx.input(0).dtype;
-  const auto &a = ctx.input(0).shape, &b = ctx.input(1).shape;
-  if (!a || !b) return;
-  require(a->size() == 2 && b->size() == 2, ErrorCode::kInvalidArgument, "A and B are ",
-          to_string(*a), " and ", to_string(*b), "; they need two axes");
-  const size_t row = ctx.node().get<int64_t>("transA", 0) != 0 ? 1 : 0;
-  const size_t column = ctx.node().get<int64_t>("transB", 0) != 0 ? 0 : 1;
-  ctx.output(0).shape = Dims{(*a)[row], (*b)[column]};
-}
-
 }  // namespace
 }  // namespace hugot::matmul
 
@@ -90,6 +79,6 @@ OpDef ms_FusedMatMul(int) {
   return composite({2, 2}, matmul::infer_fused_matmul, matmul::fused_matmul);
 }
 OpDef ms_TransposeMatMul(int version) { return ms_FusedMatMul(version); }
-OpDef ms_FusedGemm(int) { return composite({2, 3}, matmul::infer_fused_gemm, matmul::fused_gemm); }
+OpDef ms_FusedGemm(int) { return composite({2, 3}, matmul::infer_gemm, matmul::fused_gemm); }
 
 }  // namespace hugot::ops

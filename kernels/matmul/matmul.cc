@@ -38,21 +38,6 @@ Batching batch_matmul(const BatchQuery& query) {
   return batch_over_axes(query, contracted);
 }
 
-void infer_gemm(InferContext& ctx) {
-  require_same_dtype(ctx, 0, 1);
-  Fact& out = ctx.output(0);
-  out.dtype = ctx.input(0).dtype;
-  const auto& a = ctx.input(0).shape;
-  const auto& b = ctx.input(1).shape;
-  if (!a || !b) return;
-  require(a->size() == 2 && b->size() == 2, ErrorCode::kInvalidArgument,
-          "Gemm multiplies matrices, got ", to_string(*a), " and ", to_string(*b));
-  const size_t m = ctx.node().get<int64_t>("transA", 0) != 0 ? 1 : 0;
-  const size_t n = ctx.node().get<int64_t>("transB", 0) != 0 ? 0 : 1;
-  require_equal((*a)[1 - m], (*b)[1 - n], "the matrices do not fit");
-  out.shape = Dims{(*a)[m], (*b)[n]};
-}
-
 Batching batch_gemm(const BatchQuery& query) {
   if (query.node().get<int64_t>("transA", 0) != 0) return Batching::kLoop;
   const int64_t contracted[] = {-1};
@@ -127,6 +112,21 @@ OpDef with_prepare(OpDef op, PrepareFunction prepare) {
 }
 
 }  // namespace
+
+void infer_gemm(InferContext& ctx) {
+  require_same_dtype(ctx, 0, 1);
+  Fact& out = ctx.output(0);
+  out.dtype = ctx.input(0).dtype;
+  const auto& a = ctx.input(0).shape;
+  const auto& b = ctx.input(1).shape;
+  if (!a || !b) return;
+  require(a->size() == 2 && b->size() == 2, ErrorCode::kInvalidArgument,
+          "Gemm multiplies matrices, got ", to_string(*a), " and ", to_string(*b));
+  const size_t m = ctx.node().get<int64_t>("transA", 0) != 0 ? 1 : 0;
+  const size_t n = ctx.node().get<int64_t>("transB", 0) != 0 ? 0 : 1;
+  require_equal((*a)[1 - m], (*b)[1 - n], "the matrices do not fit");
+  out.shape = Dims{(*a)[m], (*b)[n]};
+}
 
 Dims product_dims(Dims a, Dims b) {
   require(!a.empty() && !b.empty(), ErrorCode::kInvalidArgument, "an operand is a scalar");

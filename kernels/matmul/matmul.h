@@ -12,6 +12,9 @@
 
 namespace hugot::matmul {
 
+// Gemm, and what is one with more behind it.
+void infer_gemm(InferContext& ctx);
+
 // C[m, n] = A[m, k] . B with B [k, n], or [n, k] when `transposed`. Rows are contiguous.
 struct Product {
   int64_t m = 0, n = 0, k = 0;

@@ -7,16 +7,13 @@
 #include "base/error.h"
 #include "kernels/compute.h"
 #include "kernels/pooling/pooling.h"
+#include "kernels/running.h"
 
 namespace hugot::pooling {
 namespace {
 
 // Samples along one axis of a region that is a multiple of the image is all that anybody needs.
 constexpr double kMaxSamples = 1 << 24;
-
-void check_running(const KernelContext& ctx) {
-  require(!ctx.stop().stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
-}
 
 void check_image(const Tensor& x, const Tensor& rois, int64_t columns) {
   if (x.rank() != 4 || rois.rank() != 2 || rois.shape()[1] != columns ||

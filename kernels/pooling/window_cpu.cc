@@ -8,6 +8,7 @@
 #include "kernels/compute.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/pooling/pooling.h"
+#include "kernels/running.h"
 
 namespace hugot::pooling {
 namespace {
@@ -163,10 +164,6 @@ void accumulate(C* y, const C* x, int64_t stride, int64_t count, const Combine& 
   } else {
     for (int64_t i = 0; i < count; ++i, x += stride) y[i] = combine(y[i], *x);
   }
-}
-
-void check_running(const KernelContext& ctx) {
-  require(!ctx.stop().stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
 }
 
 // Calls body(plane, rows) for every plane, on the pool; `rows` is memory to be used again.

@@ -7,6 +7,7 @@
 #include "kernels/compute.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/recurrent/recurrent.h"
+#include "kernels/running.h"
 
 namespace hugot::recurrent {
 namespace {
@@ -312,7 +313,7 @@ void run_in(KernelContext& ctx, const Layer& layer, const Sizes& sizes) {
     }
     const bool reversed = layer.first_reversed || direction == 1;
     for (int64_t step = 0; step < longest; ++step) {
-      require(!ctx.stop().stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
+      check_running(ctx);
       const auto time = [&](int64_t row) {
         return reversed ? lengths[static_cast<size_t>(row)] - 1 - step : step;
       };

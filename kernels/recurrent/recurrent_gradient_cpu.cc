@@ -9,6 +9,7 @@
 #include "kernels/compute.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/recurrent/recurrent.h"
+#include "kernels/running.h"
 
 namespace hugot::recurrent {
 namespace {
@@ -92,9 +93,7 @@ class Backwards {
   }
 
  private:
-  static void check(const KernelContext& ctx) {
-    require(!ctx.stop().stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
-  }
+  static void check(const KernelContext& ctx) { check_running(ctx); }
   bool active(int64_t step, int64_t row) const { return step < lengths_[static_cast<size_t>(row)]; }
   int64_t place(int64_t step, int64_t row) const {
     const int64_t time = reversed_ ? lengths_[static_cast<size_t>(row)] - 1 - step : step;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "kernels/compute.h"
+#include "kernels/running.h"
 #include "kernels/signal/fourier.h"
 #include "kernels/signal/signal.h"
 
@@ -13,10 +14,6 @@ namespace hugot::signal {
 namespace {
 
 bool has(const KernelContext& ctx, int i) { return i < ctx.num_inputs() && ctx.has_input(i); }
-
-void check_running(const KernelContext& ctx) {
-  require(!ctx.stop().stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
-}
 
 // Real and imaginary parts, or real ones alone.
 int64_t parts_of(const Shape& shape) {
