@@ -56,27 +56,37 @@ hugot_status guarded(Body&& body) noexcept {
 
 std::string text_or_empty(const char* text) { return text == nullptr ? std::string() : text; }
 
+// The number in an enumeration that a caller of C filled: it may be none of the enumerators, and
+// reading such a value as the enumeration is undefined in C++.
+template <class Enum>
+int number(const Enum& from) {
+  int value = 0;
+  static_assert(sizeof(value) == sizeof(from));
+  std::memcpy(&value, &from, sizeof(value));
+  return value;
+}
+
 hugot::FeatureExtractionOptions convert(const hugot_feature_extraction_options& from) {
   require(from.struct_size == sizeof(from), ErrorCode::kInvalidArgument, "struct_size is ",
           from.struct_size, ", expected ", sizeof(from),
           ": call hugot_feature_extraction_options_init first");
-  require(from.pooling >= HUGOT_POOLING_MODEL && from.pooling <= HUGOT_POOLING_WEIGHTED_MEAN,
-          ErrorCode::kInvalidArgument, "pooling ", static_cast<int>(from.pooling),
-          " is not a hugot_pooling");
-  require(from.precision >= HUGOT_PRECISION_MODEL && from.precision <= HUGOT_PRECISION_INT8,
-          ErrorCode::kInvalidArgument, "precision ", static_cast<int>(from.precision),
-          " is not a hugot_precision");
+  const int pooling = number(from.pooling);
+  require(pooling >= HUGOT_POOLING_MODEL && pooling <= HUGOT_POOLING_WEIGHTED_MEAN,
+          ErrorCode::kInvalidArgument, "pooling ", pooling, " is not a hugot_pooling");
+  const int precision = number(from.precision);
+  require(precision >= HUGOT_PRECISION_MODEL && precision <= HUGOT_PRECISION_INT8,
+          ErrorCode::kInvalidArgument, "precision ", precision, " is not a hugot_precision");
   hugot::FeatureExtractionOptions options;
   options.normalize = from.normalize != 0;
-  if (from.pooling != HUGOT_POOLING_MODEL) {
-    options.pooling = static_cast<hugot::Pooling>(from.pooling - HUGOT_POOLING_MEAN);
+  if (pooling != HUGOT_POOLING_MODEL) {
+    options.pooling = static_cast<hugot::Pooling>(pooling - HUGOT_POOLING_MEAN);
   }
   options.truncate_dim = from.truncate_dim;
   options.max_length = from.max_length;
   options.prompt_name = text_or_empty(from.prompt_name);
   options.output_name = text_or_empty(from.output_name);
   options.onnx_filename = text_or_empty(from.onnx_filename);
-  options.precision = static_cast<hugot::Precision>(from.precision);
+  options.precision = static_cast<hugot::Precision>(precision);
   return options;
 }
 
