@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "hugot/hugot.hpp"
+#include "hugot/tokenizer.hpp"
 #include "models/encoder.h"
 #include "models/model_directory.h"
-#include "tokenizer/tokenizer.h"
 
 namespace hugot {
 

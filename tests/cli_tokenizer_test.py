@@ -47,6 +47,36 @@ class Tokenize(unittest.TestCase):
         self.assertEqual(self.tokenize("--stride", 1, stdin=b"")[0], 2)
         self.assertEqual(self.tokenize(stdin=b"", model=cli_test.WORK / "none")[0], 2)
 
+    def test_words_padding_and_what_the_file_says(self):
+        code, rows, _ = self.tokenize("--pad-to", 6, stdin=lines(
+            {"input": ["wörld", "x"]}, {"words": ["a"], "pair": ["b", "c"]}, {"input": ["a", 1]}))
+        self.assertEqual(code, 1)
+        self.assertEqual(rows[0]["word_ids"], [None, 0, 1, None, None, None])
+        self.assertEqual(rows[0]["offsets"][1:3], [[0, 5], [0, 1]])
+        self.assertEqual(rows[0]["attention_mask"], [1, 1, 1, 1, 0, 0])
+        self.assertEqual(rows[1]["type_ids"], [0, 0, 0, 1, 1, 1])
+        self.assertIn("list of strings", rows[2]["error"])
+        _, rows, _ = self.tokenize("--pad-to-multiple-of", 4, "--padding-side", "left",
+                                   stdin=lines({"input": "a b c"}))
+        self.assertEqual(rows[0]["attention_mask"], [0, 0, 0, 1, 1, 1, 1, 1])
+        self.assertEqual(rows[0]["tokens"][0], "[PAD]")
+        document = json.loads((cli_test.MODEL / "tokenizer.json").read_text())
+        document["truncation"] = {"direction": "Right", "max_length": 4, "stride": 0,
+                                  "strategy": "LongestFirst"}
+        document["padding"] = {"strategy": {"Fixed": 7}, "direction": "Right", "pad_id": 0,
+                               "pad_type_id": 0, "pad_token": "[PAD]", "pad_to_multiple_of": None}
+        file = cli_test.WORK / "cut.json"
+        file.write_text(json.dumps(document))
+        row = lines({"input": "a b c [SEP]"})
+        _, rows, _ = self.tokenize(stdin=row, model=file)
+        self.assertEqual(len(rows[0]["ids"]), 6)
+        _, rows, _ = self.tokenize("--file-truncation", "--file-padding", stdin=row, model=file)
+        self.assertEqual((len(rows[0]["ids"]), sum(rows[0]["attention_mask"])), (7, 4))
+        self.assertEqual([sum(w["attention_mask"]) for w in rows[0]["overflowing"]], [4])
+        _, rows, _ = self.tokenize("--encode-special-tokens", stdin=row)
+        self.assertNotIn("[SEP]", rows[0]["tokens"][:-1])
+        self.assertEqual(self.tokenize("--padding-side", "left", stdin=b"")[0], 2)
+
 
 class TokenizerTrain(unittest.TestCase):
     TEXT = "".join(f"the {word} cats and {word} dogs\n" for word in

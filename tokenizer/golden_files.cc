@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "hugot/tokenizer.hpp"
 #include "tokenizer/golden_records.h"
-#include "tokenizer/tokenizer.h"
 
 namespace hugot {
 namespace {

@@ -13,7 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "tokenizer/tokenizer.h"
+#include "base/sanitizer.h"
+#include "hugot/tokenizer.hpp"
 
 namespace hugot::golden {
 
@@ -21,11 +22,8 @@ using Json = nlohmann::json;
 
 // One recorded result of so many is compared: all of them, but for builds that are slow by
 // themselves.
-#ifdef __SANITIZE_ADDRESS__
-inline constexpr uint32_t kStride = 17;  // prime: meets every residue of what comes by turns
-#else
-inline constexpr uint32_t kStride = 1;
-#endif
+// 17 is prime: it meets every residue of what comes by turns.
+inline constexpr uint32_t kStride = kAddressSanitizer ? 17 : 1;
 
 // The whole file; one that ends in .xz is unpacked.
 std::string read_text(const std::filesystem::path& path);

@@ -11,8 +11,8 @@
 
 #include "base/error.h"
 #include "base/npz.h"
+#include "hugot/tokenizer.hpp"
 #include "tokenizer/golden_records.h"
-#include "tokenizer/tokenizer.h"
 
 namespace hugot {
 namespace {

@@ -9,14 +9,9 @@
 #include <utility>
 #include <vector>
 
-namespace hugot {
+#include "hugot/tokenizer.hpp"
 
-// A half-open range of positions.
-struct Span {
-  uint32_t begin = 0;
-  uint32_t end = 0;
-  friend bool operator==(const Span&, const Span&) = default;
-};
+namespace hugot {
 
 // A character of a transformed text and what it does to the old one: 0 replaces the next old
 // character and takes over its source; -n does so and swallows n more; a positive change inserts,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/sanitizer.h"
 #include "tokenizer/pattern.h"
 #include "tokenizer/word_scanner.h"
 
@@ -101,11 +102,8 @@ TEST_CASE("regex: malformed and unsupported patterns") {
 
 TEST_CASE("regex: exponential work is an error") {
   CHECK(code_of("(a*)*b|(a|aa)+$", std::string(100, 'a') + "c") == ErrorCode::kUnsupported);
-#ifdef __SANITIZE_ADDRESS__
-  constexpr size_t kLong = 10'000;  // the steps that are allowed grow with the length
-#else
-  constexpr size_t kLong = 200'000;
-#endif
+  // The steps that are allowed grow with the length.
+  constexpr size_t kLong = kAddressSanitizer ? 10'000 : 200'000;
   CHECK(code_of("\\s+$", std::string(kLong, ' ') + "x") == ErrorCode::kUnsupported);
   CHECK(matches("(?:ab)*", std::string(100000, 'a')).size() == 100001);
 }
@@ -115,8 +113,23 @@ TEST_CASE("word scanners find what their expressions find") {
       "I'm  there, you'll\tsee: caf\u00e9s 1234567 \u0661\u0662 \u4f60\u597d!!\r\n\r\n  x\n y'S "
       "'LL "
       "'\u017F \u00b2\u2167 a\u0301 (b) \u00a0\u00a0z  \n \u3000 \u2028q'ReX?\n  ";
-  for (const std::string_view pattern : {kGpt2Pattern, kCl100kPattern, kQwen2Pattern}) {
+  // Short texts of pieces that the expressions treat differently, in all kinds of neighbourhoods.
+  const std::string pieces[] = {"a",  "B",   "\u0301", "\u4f60", "\u01c5", "\u02b0",
+                                "7",  " ",   "\n",     "'",      "/",      "!",
+                                "'S", "'ll", "\u00c9", "\u3000"};
+  std::vector<std::string> mixed;
+  uint32_t random = 1;
+  for (int i = 0; i < 3000; ++i) {
+    std::string& part = mixed.emplace_back();
+    for (int j = 0; j < 8; ++j) part += pieces[(random = random * 1664525 + 1013904223) >> 28];
+  }
+  for (const std::string_view pattern :
+       {kGpt2Pattern, kCl100kPattern, kQwen2Pattern, kO200kPattern}) {
     REQUIRE(find_word_scanner(pattern));
+    const Regex regex(pattern);
+    for (const std::string& part : mixed) {
+      CHECK_MESSAGE(Pattern::regex(pattern).find_all(part) == regex.find_all(part), part);
+    }
     for (size_t begin = 0; begin < text.size(); ++begin) {
       if ((text[begin] & 0xC0) == 0x80) continue;
       const std::string part = text.substr(begin);

@@ -1,4 +1,4 @@
-#include "tokenizer/tokenizer.h"
+#include "hugot/tokenizer.hpp"
 
 #include <algorithm>
 #include <limits>

@@ -1,4 +1,4 @@
-#include "tokenizer/tokenizer.h"
+#include "hugot/tokenizer.hpp"
 
 #include <doctest/doctest.h>
 
@@ -50,6 +50,25 @@ TEST_CASE("recorded results") {
   tally.finish();
   CHECK(tally.unsupported == 0);
   CHECK(tally.checked > 2000 / golden::kStride);
+}
+
+TEST_CASE("a batch gives what its texts give alone") {
+  const Tokenizer tokenizer = bert();
+  std::vector<TextPair> texts;
+  for (int i = 0; i < 40; ++i) {
+    texts.push_back({"a b c"});
+    texts.push_back({"a", "c"});
+  }
+  texts[50] = {"\xff"};
+  const auto batch = tokenizer.encode_batch(texts, {}, 3);
+  REQUIRE(batch.size() == texts.size());
+  CHECK(batch[50].error.find("UTF-8") != std::string::npos);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (i == 50) continue;
+    CHECK(batch[i].error.empty());
+    CHECK(batch[i].value.ids == tokenizer.encode(texts[i].text, texts[i].pair).ids);
+  }
+  CHECK(tokenizer.encode_batch({}).empty());
 }
 
 TEST_CASE("lookups") {

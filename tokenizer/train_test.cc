@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "hugot/tokenizer.hpp"
 #include "tokenizer/golden_records.h"
-#include "tokenizer/tokenizer.h"
 #include "tokenizer/tokenizer_trainer.h"
 
 namespace hugot {

@@ -14,12 +14,14 @@ enum class WordScanner : uint8_t {
   kGpt2,    // contractions, letters, numbers and others, each with the space before
   kCl100k,  // of GPT-4 and Llama 3: line ends apart, numbers of up to three digits
   kQwen2,   // the same with single digits
+  kO200k,   // of GPT-4o: words begin at capitals and keep their contractions
 };
 
 // The expression of the ByteLevel pre-tokenizer, that of GPT-2.
 extern const std::string_view kGpt2Pattern;
 extern const std::string_view kCl100kPattern;
 extern const std::string_view kQwen2Pattern;
+extern const std::string_view kO200kPattern;
 
 // The scanner for a regular expression, recognized by its text.
 std::optional<WordScanner> find_word_scanner(std::string_view expression);

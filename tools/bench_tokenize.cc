@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "hugot/tokenizer.hpp"
 #include "models/model_directory.h"
-#include "tokenizer/tokenizer.h"
 #include "tools/bench.h"
 #include "tools/json_row.h"
 #include "tools/row_stream.h"

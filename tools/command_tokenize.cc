@@ -3,8 +3,8 @@
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "hugot/tokenizer.hpp"
 #include "models/model_directory.h"
-#include "tokenizer/tokenizer.h"
 #include "tools/bench.h"
 #include "tools/command.h"
 #include "tools/json_row.h"
@@ -23,7 +23,13 @@ struct Options {
   int64_t stride = 0;
   std::string truncation = "longest_first";
   std::string truncation_side = "right";
+  bool file_truncation = false;
+  int64_t pad_to = -1;  // no padding
+  int64_t pad_to_multiple_of = 0;
+  std::string padding_side;
+  bool file_padding = false;
   std::string offsets = "codepoints";
+  bool encode_special_tokens = false;
   bool decode = false;
   bool skip_special_tokens = false;
   int threads = 0;
@@ -32,24 +38,60 @@ struct Options {
 constexpr size_t kRowsPerChunk = 1024;
 constexpr int64_t kGrain = 16;
 
-EncodeOptions encode_options(const Options& options) {
+Side side_of(std::string_view name) { return name == "left" ? Side::kLeft : Side::kRight; }
+
+EncodeOptions encode_options(const Options& options, const Tokenizer& tokenizer) {
   EncodeOptions encode;
   encode.add_special_tokens = !options.no_special_tokens;
+  encode.encode_special_tokens = options.encode_special_tokens;
   encode.unit = options.offsets == "bytes" ? OffsetUnit::kBytes : OffsetUnit::kCodePoints;
   require(options.stride == 0 || options.max_length >= 0, ErrorCode::kInvalidArgument,
           "--stride needs --max-length");
+  require(!options.file_truncation || options.max_length < 0, ErrorCode::kInvalidArgument,
+          "--file-truncation and --max-length exclude each other");
+  if (options.file_truncation) encode.truncation = tokenizer.file_truncation();
   if (options.max_length >= 0) {
     Truncation& truncation = encode.truncation.emplace();
     truncation.max_length = static_cast<size_t>(options.max_length);
     truncation.stride = static_cast<size_t>(options.stride);
-    truncation.side = options.truncation_side == "left" ? Side::kLeft : Side::kRight;
+    truncation.side = side_of(options.truncation_side);
     truncation.strategy = options.truncation == "only_first" ? Truncation::Strategy::kOnlyFirst
                           : options.truncation == "only_second"
                               ? Truncation::Strategy::kOnlySecond
                               : Truncation::Strategy::kLongestFirst;
-    encode.overflowing = true;
   }
+  encode.overflowing = encode.truncation.has_value();
   return encode;
+}
+
+// A row is a batch of its own, so that it comes back the same wherever it stands.
+std::optional<Padding> padding_of(const Options& options, const Tokenizer& tokenizer) {
+  const bool asked = options.pad_to >= 0 || options.pad_to_multiple_of > 0;
+  require(asked || options.file_padding || options.padding_side.empty(),
+          ErrorCode::kInvalidArgument,
+          "--padding-side needs --pad-to, --pad-to-multiple-of or --file-padding");
+  if (!asked && !options.file_padding) return std::nullopt;
+  const auto& of_file = tokenizer.file_padding();
+  if (!asked && !of_file) return std::nullopt;
+  Padding padding;
+  if (of_file) {
+    padding = *of_file;
+  } else {
+    for (const char* token : {"[PAD]", "<pad>", "<|endoftext|>", "</s>"}) {
+      const auto id = tokenizer.token_to_id(token);
+      if (!id) continue;
+      padding.pad_id = *id;
+      padding.pad_token = token;
+      break;
+    }
+  }
+  if (options.pad_to >= 0) padding.length = static_cast<size_t>(options.pad_to);
+  if (options.pad_to_multiple_of > 0) {
+    if (options.pad_to < 0) padding.length.reset();
+    padding.pad_to_multiple_of = static_cast<size_t>(options.pad_to_multiple_of);
+  }
+  if (!options.padding_side.empty()) padding.side = side_of(options.padding_side);
+  return padding;
 }
 
 // "key":[..] with what `append` writes for each element.
@@ -87,10 +129,25 @@ void append_encoding(std::string& out, const Encoding& encoding) {
               [&](int32_t word) { out += word < 0 ? "null" : std::to_string(word); });
 }
 
-std::string encode(const JsonRow& row, const Tokenizer& tokenizer, const EncodeOptions& options) {
-  const std::string text = row.text("input");
-  const Encoding encoding = row.has("pair") ? tokenizer.encode(text, row.text("pair"), options)
-                                            : tokenizer.encode(text, options);
+// A text is a string, or a list of strings: words that it is cut into already.
+Encoding encode(const JsonRow& row, const Tokenizer& tokenizer, const EncodeOptions& options) {
+  const bool pair = row.has("pair");
+  if (!row.has("words") && !(row.has("input") && row.at("input").is_array())) {
+    return pair ? tokenizer.encode(row.text("input"), row.text("pair"), options)
+                : tokenizer.encode(row.text("input"), options);
+  }
+  const std::vector<std::string> words = row.texts(row.has("words") ? "words" : "input");
+  const std::vector<std::string> second = pair ? row.texts("pair") : std::vector<std::string>();
+  const std::vector<std::string_view> views(words.begin(), words.end());
+  const std::vector<std::string_view> second_views(second.begin(), second.end());
+  return pair ? tokenizer.encode_words(views, second_views, options)
+              : tokenizer.encode_words(views, options);
+}
+
+std::string encode(const JsonRow& row, const Tokenizer& tokenizer, const EncodeOptions& options,
+                   const std::optional<Padding>& padding) {
+  Encoding encoding = encode(row, tokenizer, options);
+  if (padding) pad_encodings({&encoding, 1}, *padding);
   std::string out;
   append_encoding(out, encoding);
   out += ',';
@@ -118,12 +175,12 @@ struct Row {
 };
 
 void process(Row& row, const Tokenizer& tokenizer, const EncodeOptions& encode_options,
-             const Options& options) {
+             const std::optional<Padding>& padding, const Options& options) {
   std::optional<JsonRow> json;
   try {
     json.emplace(row.line);
     row.output = options.decode ? decode(*json, tokenizer, options.skip_special_tokens)
-                                : encode(*json, tokenizer, encode_options);
+                                : encode(*json, tokenizer, encode_options, padding);
   } catch (const Error& error) {
     row.failed = true;
     std::string member = "\"error\":";
@@ -139,7 +196,8 @@ int tokenize(const Options& options) {
   RowReader reader(options.input, interrupt.descriptor());
   const Tokenizer tokenizer =
       Tokenizer::from_file(find_tokenizer(options.model, options.model_folder));
-  const EncodeOptions encode = encode_options(options);
+  const EncodeOptions encode = encode_options(options, tokenizer);
+  const std::optional<Padding> padding = padding_of(options, tokenizer);
   ThreadPool pool(options.threads);
   RowWriter writer({});
   std::vector<Row> rows;
@@ -154,7 +212,7 @@ int tokenize(const Options& options) {
     }
     pool.parallel_for(static_cast<int64_t>(rows.size()), kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        process(rows[static_cast<size_t>(i)], tokenizer, encode, options);
+        process(rows[static_cast<size_t>(i)], tokenizer, encode, padding, options);
       }
     });
     std::string lines;
@@ -180,11 +238,11 @@ std::filesystem::path find_tokenizer(const std::string& model, const std::string
 
 void add_tokenize(CLI::App& app, Action& action) {
   CLI::App* command = nullptr;
-  Options& options =
-      add_command<Options>(app, action, "tokenize",
-                           "Token ids of JSONL rows {\"input\"[, \"pair\"]}, or texts of rows "
-                           "{\"ids\"} with --decode",
-                           tokenize, command);
+  Options& options = add_command<Options>(
+      app, action, "tokenize",
+      "Token ids of JSONL rows {\"input\"[, \"pair\"]}, texts or lists of words, or texts of rows "
+      "{\"ids\"} with --decode",
+      tokenize, command);
   const auto option = [&](std::string_view names, auto& value, const std::string& text) {
     return command->add_option(both_spellings(names), value, text);
   };
@@ -205,6 +263,16 @@ void add_tokenize(CLI::App& app, Action& action) {
   option("--truncation-side", options.truncation_side, "the end that is cut")
       ->check(CLI::IsMember({"right", "left"}))
       ->capture_default_str();
+  flag("--file-truncation", options.file_truncation, "cut as tokenizer.json says");
+  option("--pad-to", options.pad_to, "add padding up to so many tokens")
+      ->check(CLI::Range(0, 1 << 24));
+  option("--pad-to-multiple-of", options.pad_to_multiple_of, "add padding up to a multiple of this")
+      ->check(CLI::Range(0, 1 << 24));
+  option("--padding-side", options.padding_side, "the end that padding is put to")
+      ->check(CLI::IsMember({"right", "left"}));
+  flag("--file-padding", options.file_padding, "pad as tokenizer.json says");
+  flag("--encode-special-tokens", options.encode_special_tokens,
+       "special tokens in a text are text like any other");
   option("--offsets", options.offsets, "unit of offsets")
       ->check(CLI::IsMember({"codepoints", "bytes"}))
       ->capture_default_str();

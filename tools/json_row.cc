@@ -97,6 +97,18 @@ std::string JsonRow::text(std::string_view key) const {
   return value.get<std::string>();
 }
 
+std::vector<std::string> JsonRow::texts(std::string_view key) const {
+  const auto& value = at(key);
+  std::vector<std::string> out;
+  require(value.is_array(), ErrorCode::kInvalidData, "\"", key, "\" has to be a list of strings");
+  for (const auto& item : value) {
+    require(item.is_string(), ErrorCode::kInvalidData, "\"", key,
+            "\" has to be a list of strings, it has an item of type ", item.type_name());
+    out.push_back(item.get<std::string>());
+  }
+  return out;
+}
+
 std::vector<int32_t> JsonRow::ids(std::string_view key) const {
   std::vector<int32_t> ids;
   for (const auto& id : at(key)) {

@@ -23,6 +23,8 @@ class JsonRow {
   const nlohmann::json& at(std::string_view key) const;
   // A member that has to be a string. Throws kInvalidData naming what it is instead.
   std::string text(std::string_view key) const;
+  // A member that has to be a list of strings. Throws kInvalidData.
+  std::vector<std::string> texts(std::string_view key) const;
   // A member that has to be a list of token ids. Throws kInvalidData.
   std::vector<int32_t> ids(std::string_view key) const;
 

@@ -69,7 +69,7 @@ class ZeroShot : public RowPipeline {
       task.text = row.json->text("input");
       if (row.json->has("labels")) {
         task.labels = row.json->at("labels").is_string() ? split_list(row.json->text("labels"))
-                                                         : text_list(*row.json, "labels");
+                                                         : row.json->texts("labels");
         require(!task.labels.empty(), ErrorCode::kInvalidData, "\"labels\" is empty");
       }
       task.hypothesis_template = optional_text(*row.json, "hypothesis_template").value_or("");
@@ -126,7 +126,7 @@ class ScorePairs : public RowPipeline {
     parse_rows(rows, [&](Row& row) {
       std::string input = row.json->text("input");
       if (row.json->has("documents")) {
-        tasks.push_back({std::move(input), text_list(*row.json, "documents")});
+        tasks.push_back({std::move(input), row.json->texts("documents")});
         with_documents.push_back(&row);
       } else {
         require(row.json->has("pair"), ErrorCode::kInvalidData,

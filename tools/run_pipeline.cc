@@ -51,16 +51,4 @@ std::optional<std::string> optional_text(const JsonRow& row, std::string_view ke
   return row.text(key);
 }
 
-std::vector<std::string> text_list(const JsonRow& row, std::string_view key) {
-  const auto& value = row.at(key);
-  std::vector<std::string> out;
-  require(value.is_array(), ErrorCode::kInvalidData, "\"", key, "\" has to be a list of strings");
-  for (const auto& item : value) {
-    require(item.is_string(), ErrorCode::kInvalidData, "\"", key,
-            "\" has to be a list of strings, it has an item of type ", item.type_name());
-    out.push_back(item.get<std::string>());
-  }
-  return out;
-}
-
 }  // namespace hugot::tools

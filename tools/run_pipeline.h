@@ -92,8 +92,6 @@ std::vector<std::string> split_list(std::string_view list);
 std::optional<ScoreFunction> function_from_name(std::string_view name);
 // Of a member that may be missing.
 std::optional<std::string> optional_text(const JsonRow& row, std::string_view key);
-// A list of strings. Throws kInvalidData.
-std::vector<std::string> text_list(const JsonRow& row, std::string_view key);
 
 // Calls parse(row) for each row without an error; what it throws becomes the row's error. Returns
 // the others.

@@ -56,7 +56,9 @@ compiles() {
   shift
   suite "$name" bash -c '"$@" && echo "1 passed, 0 failed" || { echo "FAIL build"; exit 1; }' _ "$@"
 }
-export -f build_in say
+# clang COMMAND..: with the second compiler.
+clang() { CC=clang-14 CXX=clang++-14 "$@"; }
+export -f build_in say clang
 export ROOT
 
 # -- suites
@@ -208,7 +210,7 @@ fi
 suite examples bash -ec "$(declare -f examples); BUILD='$BUILD' MODEL='$MODEL' SHARED='$SHARED'; examples; echo '1 passed, 0 failed'"
 
 if [ "$QUICK" != --quick ]; then
-  install_packages clang-14 clang-format-14
+  install_packages clang-format-14
   suite rules python3 tools/check_rules.py --build "$BUILD"
 
   compiles build-minimal build_in "$ROOT/build-minimal" hugot -- -Dprofile=minimal
@@ -216,9 +218,11 @@ if [ "$QUICK" != --quick ]; then
   suite minimal-cli-tokenizer python3 tests/cli_tokenizer_test.py "$ROOT/build-minimal/hugot"
   accept minimal- "$ROOT/build-minimal/hugot" "" minilm
 
-  compiles build-sanitizers build_in "$ROOT/build-sanitizers" -- -Dbuildtype=plain \
-    -Doptimization=1 -Dcpp_args=-g1 -Db_sanitize=address,undefined -Donednn=disabled \
-    -Dcuda=emulated -Dtests=enabled
+  # Also the build that shows the warnings of a second compiler.
+  install_packages clang-14 libclang-rt-14-dev llvm-14
+  compiles build-sanitizers clang build_in "$ROOT/build-sanitizers" -- -Dbuildtype=plain \
+    -Doptimization=1 -Dcpp_args=-g1 -Db_sanitize=address,undefined -Db_lundef=false \
+    -Donednn=disabled -Dcuda=emulated -Dtests=enabled
   export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   doctest_suites "$ROOT/build-sanitizers" sanitizers-
   suite sanitizers-cli python3 tests/cli_test.py "$ROOT/build-sanitizers/hugot"
@@ -232,9 +236,9 @@ if [ "$QUICK" != --quick ]; then
   suite kernels-neon tests/neon_test.sh "$BUILD/neon"
 
   # What runs in several threads; the fibers of the CUDA emulator are beyond this sanitizer.
-  compiles build-tsan build_in "$ROOT/build-tsan" tests/test_{base,engine,models,pipelines} -- \
-    -Dbuildtype=plain -Doptimization=1 -Dcpp_args=-g1 -Db_sanitize=thread -Donednn=disabled \
-    -Dtests=enabled
+  compiles build-tsan clang build_in "$ROOT/build-tsan" tests/test_{base,engine,models,pipelines} -- \
+    -Dbuildtype=plain -Doptimization=1 -Dcpp_args=-g1 -Db_sanitize=thread -Db_lundef=false \
+    -Donednn=disabled -Dtests=enabled
   export TSAN_OPTIONS=halt_on_error=1
   doctest_suites "$ROOT/build-tsan" tsan-
 
@@ -244,10 +248,6 @@ if [ "$QUICK" != --quick ]; then
   else
     skip cuda-nvcc "nvcc is not installed"
   fi
-
-  # Warnings of another compiler; its code is not run.
-  compiles build-clang env CXX=clang++-14 CC=clang-14 bash -c 'build_in "$@"' _ \
-    "$ROOT/build-clang" -- -Doptimization=0 -Dtests=enabled -Dfuzzers=true
 fi
 
 say "$((SECONDS - START)) seconds"

@@ -15,6 +15,7 @@
 #include "hugot/classification.hpp"
 #include "hugot/common.hpp"
 #include "hugot/embedding.hpp"
+#include "hugot/tokenizer.hpp"
 
 namespace hugot {
 

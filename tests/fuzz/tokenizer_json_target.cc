@@ -1,6 +1,6 @@
 // Hostile tokenizer.json files, on harmless texts.
+#include "hugot/tokenizer.hpp"
 #include "tests/fuzz/fuzz.h"
-#include "tokenizer/tokenizer.h"
 
 namespace hugot::fuzz {
 

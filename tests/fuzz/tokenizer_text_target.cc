@@ -4,8 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "hugot/tokenizer.hpp"
 #include "tests/fuzz/fuzz.h"
-#include "tokenizer/tokenizer.h"
 
 namespace hugot::fuzz {
 namespace {
