@@ -52,19 +52,20 @@ class DatumReader {
   }
 
   Datum read(const OptionalProto& proto) const {
+    // An optional without an element may still name the kind of what is not there.
     switch (proto.elem_type()) {
       case kNone:
         return Datum::empty_optional();
       case kTensors:
-        return Datum::optional(read(proto.tensor_value()));
+        return optional(proto.has_tensor_value(), proto.tensor_value());
       case kSparse:
-        return Datum::optional(read(proto.sparse_tensor_value()));
+        return optional(proto.has_sparse_tensor_value(), proto.sparse_tensor_value());
       case kSequences:
-        return Datum::optional(read(proto.sequence_value()));
+        return optional(proto.has_sequence_value(), proto.sequence_value());
       case kMaps:
-        return Datum::optional(read(proto.map_value()));
+        return optional(proto.has_map_value(), proto.map_value());
       case kOptionals:
-        return Datum::optional(read(proto.optional_value()));
+        return optional(proto.has_optional_value(), proto.optional_value());
       default:
         fail(ErrorCode::kInvalidData, "an optional of unknown kind ", proto.elem_type());
     }
@@ -92,6 +93,11 @@ class DatumReader {
     std::vector<Datum> items;
     for (const auto& item : list) items.push_back(read(item));
     return Datum::sequence(std::move(items));
+  }
+
+  template <class Proto>
+  Datum optional(bool present, const Proto& proto) const {
+    return present ? Datum::optional(read(proto)) : Datum::empty_optional();
   }
 
   const TensorReader& tensors_;

@@ -2,6 +2,7 @@
 #ifndef HUGOT_TOKENIZER_NORMALIZED_STRING_H_
 #define HUGOT_TOKENIZER_NORMALIZED_STRING_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -42,10 +43,7 @@ class NormalizedString {
   void transform(std::span<const CharChange> chars, size_t dropped = 0);
 
   // Replaces all of it; `sources` is empty when not tracked.
-  void assign(std::string text, std::vector<Span> sources) {
-    text_ = std::move(text);
-    sources_ = std::move(sources);
-  }
+  void assign(std::string text, std::vector<Span> sources);
   // Puts `prefix` in front; its characters and the first old one share that one's source. Nothing
   // happens to an empty text.
   void prepend(std::string_view prefix);
@@ -57,11 +55,17 @@ class NormalizedString {
  private:
   std::string text_;
   std::vector<Span> sources_;
+  size_t sourceless_ = 0;  // bytes at the beginning whose source is empty, as of no character
   uint32_t origin_;
   bool tracked_;
 };
 
 // Writes the new text of a transform character by character, in one pass over the old one.
+//
+// The reference replaces "all of the original" then, to which characters at the beginning that have
+// no source do not belong: they stay, and the new text, which was made from them, too, follows with
+// the sources of what it replaces. It panics when there is less to replace than there is new text;
+// here they are replaced like others.
 class NormalizedString::Rewriter {
  public:
   explicit Rewriter(NormalizedString& string);
@@ -83,12 +87,18 @@ class NormalizedString::Rewriter {
   void finish();
 
  private:
-  void append(char32_t c, Span source);
+  void append(char32_t c, ptrdiff_t source, ptrdiff_t source_behind);
 
   NormalizedString& string_;
   size_t read_ = 0;
   std::string text_;
   std::vector<Span> sources_;
+  size_t sourceless_ = 0;
+  // The same with what has no source left in place.
+  size_t read_behind_ = 0;
+  std::vector<Span> sources_behind_;
+  size_t sourceless_behind_ = 0;
+  bool fits_ = false;
 };
 
 }  // namespace hugot

@@ -47,7 +47,14 @@ std::vector<Datum> read_data(const fs::path& folder, const std::string& prefix, 
   for (const ValueId id : values) {
     const fs::path file = folder / str(prefix, "_", data.size(), ".pb");
     if (!fs::exists(file)) break;
-    data.push_back(read_datum_pb(file, graph.fact(id).kind));
+    const Fact& fact = graph.fact(id);
+    Datum& datum = data.emplace_back(read_datum_pb(file, fact.kind));
+    // Before 1.17, onnx wrote bfloat16 as the uint16 of its bits.
+    if (fact.dtype == DType::kBFloat16 && datum.is_tensor() &&
+        datum.tensor().dtype() == DType::kUInt16) {
+      const auto bits = std::make_shared<Tensor>(datum.tensor());
+      datum = Tensor(DType::kBFloat16, bits->shape(), bits->raw(), bits);
+    }
   }
   return data;
 }

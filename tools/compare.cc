@@ -47,6 +47,20 @@ std::string compare_strings(const Tensor& got, const Tensor& want) {
   return {};
 }
 
+// Bit by bit, but for what is no number: these types have several patterns for that.
+std::string compare_float8(const Tensor& got, const Tensor& want) {
+  const auto is_nan = [&](uint8_t bits) {
+    return want.dtype() == DType::kFloat8E5M2 ? (bits & 0x7F) > 0x7C : (bits & 0x7F) == 0x7F;
+  };
+  const auto* a = static_cast<const uint8_t*>(got.raw());
+  const auto* b = static_cast<const uint8_t*>(want.raw());
+  for (int64_t i = 0; i < want.size(); ++i) {
+    if (a[i] == b[i] || (is_nan(a[i]) && is_nan(b[i]))) continue;
+    return str("element ", i, " differs: got bits ", int{a[i]}, ", expected ", int{b[i]});
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string difference(const Tensor& got, const Tensor& want, const Tolerance& tolerance) {
@@ -68,6 +82,9 @@ std::string difference(const Tensor& got, const Tensor& want, const Tolerance& t
       return compare<std::complex<double>, std::complex<double>>(got, want, tolerance);
     case DType::kString:
       return compare_strings(got, want);
+    case DType::kFloat8E4M3FN:
+    case DType::kFloat8E5M2:
+      return compare_float8(got, want);
     default:
       return identical(got, want) ? std::string() : str("elements of ", describe(want), " differ");
   }
