@@ -61,6 +61,7 @@ std::vector<Outcome<std::vector<RankedDocument>>> CrossEncoder::Impl::rank(
   const auto scores = score(pairs, tasks.size(), stop);
   std::vector<Outcome<std::vector<RankedDocument>>> out(tasks.size());
   size_t next = 0;
+  uint64_t filtered = 0;
   for (size_t i = 0; i < tasks.size(); ++i) {
     auto& [ranked, error] = out[i];
     for (size_t k = 0; k < tasks[i].documents.size(); ++k) {
@@ -71,6 +72,8 @@ std::vector<Outcome<std::vector<RankedDocument>>> CrossEncoder::Impl::rank(
         error = str("the model has ", values.size(), " labels; documents are ranked by one");
       } else if (!options_.score_threshold || values[0] >= *options_.score_threshold) {
         ranked.push_back({k, values[0]});
+      } else {
+        ++filtered;
       }
     }
     if (!error.empty()) ranked.clear();
@@ -82,6 +85,7 @@ std::vector<Outcome<std::vector<RankedDocument>>> CrossEncoder::Impl::rank(
       ranked.resize(most);
     }
   }
+  runner_.count_filtered(filtered);
   return out;
 }
 

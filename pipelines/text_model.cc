@@ -114,6 +114,7 @@ void TextRunner::tokenize(size_t count, const std::function<void(size_t)>& work,
   require(!stop.stop_requested(), ErrorCode::kCancelled, "cancelled");
   const std::lock_guard lock(statistics_mutex_);
   statistics_.tokenize_seconds += watch.seconds();
+  ++statistics_.tokenize_calls;
 }
 
 void TextRunner::encode(std::string_view text, std::optional<std::string_view> pair,
@@ -153,6 +154,8 @@ void TextRunner::run(std::span<TextItem> items, size_t texts, const EncoderSink&
   }
   const std::lock_guard lock(statistics_mutex_);
   statistics_.texts += texts;
+  statistics_.sequences += items.size();
+  ++statistics_.model_calls;
   for (const TextItem& item : items) {
     statistics_.tokens += item.ids.size();
     if (!item.error.empty()) ++statistics_.failed_texts;
@@ -173,6 +176,11 @@ void TextRunner::run_some(std::span<TextItem> items, std::span<const size_t> whi
         sink(which[text], data, rows, width);
       },
       stop);
+}
+
+void TextRunner::count_filtered(uint64_t results) const {
+  const std::lock_guard lock(statistics_mutex_);
+  statistics_.filtered_results += results;
 }
 
 PipelineStatistics TextRunner::statistics() const {

@@ -89,6 +89,8 @@ class HUGOT_LOCAL TextRunner {
   void run(std::span<TextItem> items, size_t texts, const EncoderSink& sink,
            std::stop_token stop) const;
 
+  // For statistics: results that were left out.
+  void count_filtered(uint64_t results) const;
   PipelineStatistics statistics() const;
 
  private:

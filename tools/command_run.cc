@@ -2,7 +2,11 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <iostream>
+#include <map>
+#include <memory>
+#include <utility>
 
 #include "base/error.h"
 #include "hugot/hugot.hpp"
@@ -10,6 +14,7 @@
 #include "tools/command.h"
 #include "tools/json_text.h"
 #include "tools/row_stream.h"
+#include "tools/run_output.h"
 #include "tools/run_pipeline.h"
 
 namespace hugot::tools {
@@ -30,6 +35,36 @@ constexpr std::array<std::string_view, 12> kTypes = {"featureExtraction",
                                                      "textGeneration"};
 constexpr size_t kImplementedTypes = 5;
 
+// The group of a flag in the help is the list of the types that have it, and the only place where
+// that is said; flags of all types are in the group that CLI11 gives them.
+constexpr std::string_view kGroupOfAll = "Options";
+
+// What changes no output: it may be another when a run is resumed.
+constexpr std::array<std::string_view, 11> kWithoutInfluence = {
+    "--model", "--model-folder", "--input", "--output", "--batch-size", "--threads",
+    "--cache", "--resume",       "--stats", "--help",   "--type"};
+
+// Refuses flags of other types. Returns what is given and makes a difference, by name.
+std::map<std::string, std::string> given_flags(const CLI::App& command, const std::string& type) {
+  std::map<std::string, std::string> given;
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->count() == 0) continue;
+    const std::string name = option->get_name();
+    const std::vector<std::string> owners = split_list(option->get_group());
+    const bool fits = option->get_group() == kGroupOfAll ||
+                      std::find(owners.begin(), owners.end(), type) != owners.end();
+    require(fits, ErrorCode::kInvalidArgument, name, " is no option of --type ", type, ", but of ",
+            list_of(owners));
+    if (std::find(kWithoutInfluence.begin(), kWithoutInfluence.end(), name) !=
+        kWithoutInfluence.end()) {
+      continue;
+    }
+    const std::string value = CLI::detail::join(option->results());
+    if (value != option->get_default_str()) given[name] = value;
+  }
+  return given;
+}
+
 void check(const RunOptions& options) {
   const auto type = std::find(kTypes.begin(), kTypes.end(), options.type);
   const std::vector<std::string> known(kTypes.begin(), kTypes.begin() + kImplementedTypes);
@@ -38,32 +73,18 @@ void check(const RunOptions& options) {
   require(type < kTypes.begin() + kImplementedTypes, ErrorCode::kUnsupported, "--type ",
           options.type, " is not in this version; it has: ", list_of(known));
   require_cpu(options.device);
-  require(!options.resume, ErrorCode::kUnsupported,
-          "--resume is not in this version; run without it, the rows are computed anew");
-  require(options.output.empty() || !std::filesystem::is_regular_file(options.output),
-          ErrorCode::kInvalidArgument, "--output ", options.output,
-          " is a file; a folder is expected, the rows go to result_0.jsonl inside");
+  require(!options.resume || !options.output.empty(), ErrorCode::kInvalidArgument,
+          "--resume needs the --output of the run that it goes on with");
 }
 
-// The line that goes out for a row.
-void append_line(std::string& out, const Row& row, JsonStyle style) {
-  std::string member = row.error.empty() ? "\"output\":" + row.output : "\"error\":";
-  if (!row.error.empty()) append_string(member, row.error, style);
-  if (row.json) {
-    out += row.json->with(member, {"output", "error"});
-  } else {
-    out += '{' + member + ",\"line\":" + std::to_string(row.place.line) + '}';
-  }
-  out += '\n';
-}
-
-struct Counts {
-  uint64_t rows = 0;
-  uint64_t failed = 0;
-};
-
-void print_stats(const Counts& counts, const PipelineStatistics& sums, int threads,
+// One line. Names in lower case are this command's own, the others those of Hugot's statistics,
+// with times in nanoseconds and counts of batches.
+void print_stats(const RowCounts& counts, const PipelineStatistics& sums, int threads,
                  double load_seconds, double run_seconds) {
+  const auto nanoseconds = [](double seconds) { return std::llround(seconds * 1e9); };
+  const auto each = [](double sum, uint64_t count) {
+    return count == 0 ? 0.0 : sum / static_cast<double>(count);
+  };
   std::cerr << nlohmann::ordered_json{{"rows", counts.rows},
                                       {"failed_rows", counts.failed},
                                       {"tokens", sums.tokens},
@@ -71,54 +92,93 @@ void print_stats(const Counts& counts, const PipelineStatistics& sums, int threa
                                       {"load_seconds", load_seconds},
                                       {"run_seconds", run_seconds},
                                       {"tokenize_seconds", sums.tokenize_seconds},
-                                      {"model_seconds", sums.model_seconds}}
+                                      {"model_seconds", sums.model_seconds},
+                                      {"TokenizerTotalTime", nanoseconds(sums.tokenize_seconds)},
+                                      {"TokenizerExecutionCount", sums.tokenize_calls},
+                                      {"TokenizerAvgQueryTime",
+                                       nanoseconds(
+                                           each(sums.tokenize_seconds, sums.tokenize_calls))},
+                                      {"OnnxTotalTime", nanoseconds(sums.model_seconds)},
+                                      {"OnnxExecutionCount", sums.model_calls},
+                                      {"OnnxAvgQueryTime",
+                                       nanoseconds(each(sums.model_seconds, sums.model_calls))},
+                                      {"TotalQueries", sums.texts},
+                                      {"TotalDocuments", sums.sequences},
+                                      {"AverageLatency",
+                                       nanoseconds(each(sums.tokenize_seconds + sums.model_seconds,
+                                                        sums.model_calls))},
+                                      {"AverageBatchSize",
+                                       each(static_cast<double>(sums.sequences), sums.model_calls)},
+                                      {"FilteredResults", sums.filtered_results}}
                    .dump()
             << std::endl;
 }
 
-// Reads, runs and writes chunk by chunk. False when nobody reads the results any more.
+// Reads, runs and writes chunk by chunk, behind the rows of an earlier run. False when nobody reads
+// the results any more.
 bool run_all(const RunOptions& options, const RowPipeline& pipeline, RowReader& reader,
-             const std::stop_token& stop, Counts& counts) {
-  const JsonStyle style = options.format == "hf" ? JsonStyle::kPlain : JsonStyle::kGo;
-  RowWriter writer(options.output);
-  ProgressLine progress;
+             RunOutput& output, std::optional<Row> next, const std::stop_token& stop,
+             RowCounts& counts) {
+  const JsonStyle style = json_style(options);
+  ProgressLine progress(options.output.empty());
+  progress.skip(counts.rows, reader.bytes_read());
   std::vector<Row> rows;
   std::string lines;
   for (bool more = true; more && !stop.stop_requested();) {
     rows.clear();
     while (rows.size() < static_cast<size_t>(options.batch_size)) {
-      const auto line = reader.next();
-      more = line.has_value();
+      // Results do not depend on the batch: nobody has to wait for rows that are not there yet.
+      if (!rows.empty() && !reader.ready()) break;
+      if (!next) next = read_row(reader);
+      more = next.has_value();
       if (!more) break;
-      Row& row = rows.emplace_back();
-      row.place = reader.place();
-      try {
-        row.json.emplace(*line);
-      } catch (const Error& error) {
-        row.error = error.what();
-      }
+      rows.push_back(*std::exchange(next, std::nullopt));
     }
     pipeline.run(rows, style, stop);
     lines.clear();
+    RowCounts after = counts;
     for (const Row& row : rows) {
       append_line(lines, row, style);
-      ++counts.rows;
+      ++after.rows;
       if (row.error.empty()) continue;
-      if (counts.failed++ == 0) {
+      if (after.failed++ == 0) {
         std::cerr << "hugot: " << row.place.file << ":" << row.place.line << ": " << row.error
                   << std::endl;
       }
     }
-    if (!writer.write(lines)) return false;
+    if (!output.write(lines)) return false;
+    counts = after;
     progress.update(counts.rows, reader.bytes_read(), reader.total_bytes());
   }
   return true;
 }
 
+// What a run that did not come to its end leaves.
+void tell_how_to_resume(const RunOutput& output) {
+  const std::string partial = output.resumable();
+  if (partial.empty()) return;
+  std::cerr << "hugot: finished rows are kept in " << partial
+            << "; the same command with --resume goes on" << std::endl;
+}
+
 int run(const RunOptions& options) {
-  check(options);
   const InterruptGuard interrupt;
-  RowReader reader(options.input, interrupt.descriptor());
+  RowReader reader(options.input, interrupt.descriptor(),
+                   options.output.empty() ? "" : RunOutput::result_of(options.output));
+  RunOutput output(options);
+  RunOutput::Resumed resumed;
+  try {
+    resumed = output.resume(reader, json_style(options), interrupt.token());
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kCancelled) throw;
+    std::cerr << "hugot: interrupted before the first new row" << std::endl;
+    return kInterrupted;
+  }
+  RowCounts& counts = resumed.counts;
+  if (counts.rows > 0) {
+    std::cerr << "hugot: going on behind " << counts.rows << " rows of an earlier run" << std::endl;
+  }
+
   const auto start = std::chrono::steady_clock::now();
   const auto seconds = [](auto from, auto to) {
     return std::chrono::duration<double>(to - from).count();
@@ -127,19 +187,27 @@ int run(const RunOptions& options) {
   const auto pipeline = load_pipeline(options, session);
   const auto loaded = std::chrono::steady_clock::now();
 
-  Counts counts;
-  bool reader_gone = false;
+  bool reader_gone = false, finished = false;
   try {
-    reader_gone = !run_all(options, *pipeline, reader, interrupt.token(), counts);
+    reader_gone = !run_all(options, *pipeline, reader, output, std::move(resumed.next),
+                           interrupt.token(), counts);
+    if (!interrupt.token().stop_requested()) {
+      output.finish();
+      finished = true;
+    }
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::kCancelled) throw;
+    if (error.code() != ErrorCode::kCancelled) {
+      tell_how_to_resume(output);
+      throw;
+    }
   }
   if (options.stats) {
     print_stats(counts, pipeline->statistics(), session.threads(), seconds(start, loaded),
                 seconds(loaded, std::chrono::steady_clock::now()));
   }
-  if (interrupt.token().stop_requested()) {
+  if (!finished) {
     std::cerr << "hugot: interrupted after " << counts.rows << " rows" << std::endl;
+    tell_how_to_resume(output);
     return kInterrupted;
   }
   if (counts.failed > 1) {
@@ -152,18 +220,17 @@ int run(const RunOptions& options) {
 }  // namespace
 
 void add_run(CLI::App& app, Action& action) {
-  CLI::App* command = nullptr;
-  RunOptions& options = add_command<RunOptions>(
-      app, action, "run", "Run a pipeline over JSONL rows; each comes back with \"output\" added",
-      run, command);
+  const auto owned = std::make_shared<RunOptions>();
+  RunOptions& options = *owned;
+  CLI::App* const command = app.add_subcommand(
+      "run", "Run a pipeline over JSONL rows; each comes back with \"output\" added");
   const auto option = [&](std::string_view names, auto& value, const std::string& text) {
     return command->add_option(both_spellings(names), value, text);
   };
   option("--model,-p", options.model, "model directory, or the name of one below --model-folder")
       ->required();
   option("--type,-t", options.type,
-         "pipeline: featureExtraction, textClassification, tokenClassification, "
-         "zeroShotClassification or crossEncoder")
+         "pipeline: " + list_of({kTypes.begin(), kTypes.begin() + kImplementedTypes}))
       ->required();
   option("--input,-i", options.input, "a .jsonl file or a folder of them; without: standard input");
   option("--output,-o", options.output, "folder for result_0.jsonl; without: standard output");
@@ -182,7 +249,8 @@ void add_run(CLI::App& app, Action& action) {
       ->check(kPrecisionNames)
       ->capture_default_str();
   option("--cache", options.cache, kCacheText)->capture_default_str();
-  command->add_flag("--resume", options.resume, "go on after an earlier run");
+  command->add_flag("--resume", options.resume,
+                    "go on where an earlier run with this --output ended");
   command->add_flag("--stats", options.stats, "counters as JSON on standard error");
   option("--format", options.format, "spelling of the results: hugot or hf")
       ->check(CLI::IsMember({"hugot", "hf"}))
@@ -201,7 +269,7 @@ void add_run(CLI::App& app, Action& action) {
   option("--output-name", options.output_name, "graph output (default: chosen from the model)")
       ->group(group);
 
-  group = "textClassification, zeroShotClassification, crossEncoder";
+  group = "textClassification, crossEncoder";
   option("--top-k", options.top_k, "labels or documents with the best scores; 0: all")
       ->check(CLI::Range(0, 1 << 30))
       ->group(group);
@@ -209,13 +277,19 @@ void add_run(CLI::App& app, Action& action) {
          "of the model's scores: softmax, sigmoid or none (default: the model's own)")
       ->check(CLI::IsMember({"softmax", "sigmoid", "none"}))
       ->group(group);
+
+  group = "textClassification, zeroShotClassification";
   command->add_flag(both_spellings("--multi-label"), options.multi_label, "each label by itself")
       ->group(group);
+
+  group = "zeroShotClassification";
   option("--labels", options.labels, "labels of rows without \"labels\", separated by commas")
       ->group(group);
   option("--hypothesis-template", options.hypothesis_template, "{} stands for the label")
       ->capture_default_str()
       ->group(group);
+
+  group = "crossEncoder";
   option("--score-threshold", options.score_threshold, "documents with less are left out")
       ->group(group);
   command->add_flag(both_spellings("--no-sort"), options.no_sort, "documents in their own order")
@@ -237,6 +311,14 @@ void add_run(CLI::App& app, Action& action) {
          "unit: codepoints or bytes (default: bytes with --format hugot, else codepoints)")
       ->check(CLI::IsMember({"codepoints", "bytes"}))
       ->group(group);
+
+  command->callback([owned, &action, command] {
+    action = [owned, command] {
+      check(*owned);
+      owned->given = given_flags(*command, owned->type);
+      return run(*owned);
+    };
+  });
 }
 
 }  // namespace hugot::tools

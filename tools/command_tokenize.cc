@@ -199,7 +199,7 @@ int tokenize(const Options& options) {
   const EncodeOptions encode = encode_options(options, tokenizer);
   const std::optional<Padding> padding = padding_of(options, tokenizer);
   ThreadPool pool(options.threads);
-  RowWriter writer({});
+  RowWriter writer;
   std::vector<Row> rows;
   uint64_t failed = 0;
   for (bool more = true; more && !interrupt.token().stop_requested();) {

@@ -50,6 +50,8 @@ int run_command(int argc, char** argv) {
 int main(int argc, char** argv) {
   // A reader that goes away shows up as EPIPE in the writer, which then ends quietly.
   std::signal(SIGPIPE, SIG_IGN);
+  // A file beyond a limit on its size shows up as EFBIG there.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return hugot::tools::run_command(argc, argv);
   } catch (const std::bad_alloc&) {

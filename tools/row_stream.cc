@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,14 +43,20 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-std::vector<fs::path> jsonl_files(const fs::path& input) {
+std::vector<fs::path> jsonl_files(const fs::path& input, const fs::path& except) {
   require(fs::exists(input), ErrorCode::kNotFound, "no such file or directory: ", input.string());
   if (!fs::is_directory(input)) return {input};
   std::vector<fs::path> files;
-  for (const auto& entry : fs::recursive_directory_iterator(input)) {
-    if (entry.is_regular_file() && entry.path().extension() == ".jsonl") {
-      files.push_back(entry.path());
+  try {
+    for (const auto& entry : fs::recursive_directory_iterator(input)) {
+      std::error_code ignored;
+      if (entry.is_regular_file() && entry.path().extension() == ".jsonl" &&
+          (except.empty() || !fs::equivalent(entry.path(), except, ignored))) {
+        files.push_back(entry.path());
+      }
     }
+  } catch (const fs::filesystem_error& error) {
+    fail(ErrorCode::kIo, "cannot read ", error.path1().string(), ": ", error.code().message());
   }
   require(!files.empty(), ErrorCode::kNotFound, "no .jsonl file below ", input.string());
   std::sort(files.begin(), files.end());
@@ -81,14 +88,15 @@ InterruptGuard::~InterruptGuard() {
   close(event_);
 }
 
-RowReader::RowReader(const fs::path& input, int interrupt) : interrupt_(interrupt) {
+RowReader::RowReader(const fs::path& input, int interrupt, const fs::path& except)
+    : interrupt_(interrupt) {
   if (input.empty()) {
     standard_input_ = true;
     descriptor_ = STDIN_FILENO;
     place_.file = "standard input";
     return;
   }
-  files_ = jsonl_files(input);
+  files_ = jsonl_files(input, except);
   for (const auto& file : files_) {
     if (fs::is_regular_file(file)) total_bytes_ += fs::file_size(file);
   }
@@ -133,6 +141,12 @@ bool RowReader::fill() {
   }
 }
 
+bool RowReader::ready() const {
+  if (buffer_.find('\n', position_) != std::string::npos) return true;
+  pollfd waiting = {descriptor_, POLLIN, 0};
+  return descriptor_ < 0 || poll(&waiting, 1, 0) != 0;
+}
+
 std::optional<std::string> RowReader::next() {
   size_t searched = position_;
   while (true) {
@@ -158,20 +172,6 @@ std::optional<std::string> RowReader::next() {
   }
 }
 
-RowWriter::RowWriter(const fs::path& folder) {
-  if (folder.empty()) return;
-  name_ = (folder / "result_0.jsonl").string();
-  std::error_code error;
-  fs::create_directories(folder, error);
-  require(!error, ErrorCode::kIo, "cannot make folder ", folder.string(), ": ", error.message());
-  descriptor_ = open(name_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail_io("cannot write", name_);
-}
-
-RowWriter::~RowWriter() {
-  if (descriptor_ > STDERR_FILENO) close(descriptor_);
-}
-
 bool RowWriter::write(std::string_view text) {
   size_t done = 0;
   while (done < text.size()) {
@@ -194,39 +194,53 @@ bool RowWriter::write(std::string_view text) {
 void RowWriter::cut_back(std::string_view partial) const {
   if (descriptor_ <= STDERR_FILENO) return;
   const size_t end = partial.rfind('\n');
-  const size_t rows = end == std::string_view::npos ? 0 : end + 1;
+  const size_t whole = end == std::string_view::npos ? 0 : end + 1;
   // When even this fails the first error is the one to tell.
-  [[maybe_unused]] const int ignored = ftruncate(descriptor_, static_cast<off_t>(written_ + rows));
+  [[maybe_unused]] const int ignored = ftruncate(descriptor_, static_cast<off_t>(written_ + whole));
 }
 
-ProgressLine::ProgressLine() : enabled_(isatty(STDERR_FILENO) != 0), start_(now()) {}
+ProgressLine::ProgressLine(bool results_on_output)
+    : enabled_(isatty(STDERR_FILENO) != 0 && !(results_on_output && isatty(STDOUT_FILENO) != 0)),
+      start_(now()) {}
 
 ProgressLine::~ProgressLine() {
   if (enabled_ && last_ > 0) std::fputs("\r\x1b[K", stderr);
+}
+
+void ProgressLine::skip(uint64_t rows, uint64_t bytes) {
+  rows_skipped_ = rows;
+  bytes_skipped_ = bytes;
+  start_ = now();
 }
 
 void ProgressLine::update(uint64_t rows, uint64_t bytes_read, uint64_t total_bytes) {
   const double time = now();
   if (!is_due(time)) return;
   const double elapsed = std::max(1e-9, time - start_);
-  const double speed = static_cast<double>(rows) / elapsed;
-  std::fprintf(stderr, "\r\x1b[K%llu rows, %.1f rows/s", static_cast<unsigned long long>(rows),
-               speed);
-  if (total_bytes > 0 && bytes_read > 0) {
-    show_share(static_cast<double>(bytes_read) / static_cast<double>(total_bytes), elapsed);
+  std::array<char, 64> text;
+  std::snprintf(text.data(), text.size(), "%llu rows, %.1f rows/s",
+                static_cast<unsigned long long>(rows),
+                static_cast<double>(rows - rows_skipped_) / elapsed);
+  double share = -1, left = 0;
+  if (total_bytes > 0 && bytes_read > bytes_skipped_) {
+    const double total = static_cast<double>(std::max(total_bytes, bytes_read));
+    share = static_cast<double>(bytes_read) / total;
+    left = elapsed * (total - static_cast<double>(bytes_read)) /
+           static_cast<double>(bytes_read - bytes_skipped_);
   }
-  std::fflush(stderr);
+  show(text.data(), share, left);
 }
 
 void ProgressLine::update_steps(std::string_view what, uint64_t done, uint64_t total) {
   const double time = now();
   if (!is_due(time)) return;
-  std::fprintf(stderr, "\r\x1b[K%.*s: %llu of %llu", static_cast<int>(what.size()), what.data(),
-               static_cast<unsigned long long>(done), static_cast<unsigned long long>(total));
-  if (done > 0 && total > 0) {
-    show_share(static_cast<double>(done) / static_cast<double>(total), time - start_);
+  double share = -1, left = 0;
+  if (done > 0 && total >= done) {
+    share = static_cast<double>(done) / static_cast<double>(total);
+    left = (time - start_) * (1 / share - 1);
   }
-  std::fflush(stderr);
+  show(std::string(what) + ": " + std::to_string(done) + " of " + std::to_string(total), share,
+       left);
 }
 
 bool ProgressLine::is_due(double time) {
@@ -236,8 +250,41 @@ bool ProgressLine::is_due(double time) {
   return true;
 }
 
-void ProgressLine::show_share(double share, double elapsed) {
-  std::fprintf(stderr, ", %.0f%%, %.0f s left", 100 * share, elapsed * (1 / share - 1));
+void ProgressLine::show(const std::string& text, double share, double seconds_left) {
+  winsize size = {};
+  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  const std::string line = progress_text(text, share, seconds_left, known ? size.ws_col : 80);
+  std::fprintf(stderr, "\r\x1b[K%s", line.c_str());
+  std::fflush(stderr);
+}
+
+std::string clock_time(double seconds) {
+  const auto whole = static_cast<long long>(std::clamp(seconds, 0.0, 1e9) + 0.5);
+  std::array<char, 64> text;
+  if (whole >= 3600) {
+    std::snprintf(text.data(), text.size(), "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60,
+                  whole % 60);
+  } else {
+    std::snprintf(text.data(), text.size(), "%lld:%02lld", whole / 60, whole % 60);
+  }
+  return text.data();
+}
+
+std::string progress_text(const std::string& text, double share, double seconds_left,
+                          size_t columns) {
+  constexpr size_t kBar = 24;
+  std::string line = text;
+  if (share >= 0) {
+    std::array<char, 16> percent;
+    std::snprintf(percent.data(), percent.size(), "%3.0f%%", 100 * share);
+    line = std::string(percent.data()) + ", " + line + ", " + clock_time(seconds_left) + " left";
+    if (line.size() + kBar + 3 < columns) {
+      const size_t full = std::min(kBar, static_cast<size_t>(share * static_cast<double>(kBar)));
+      line = '[' + std::string(full, '#') + std::string(kBar - full, '-') + "] " + line;
+    }
+  }
+  // A line that wraps could not be written over.
+  return line.substr(0, columns > 0 ? columns - 1 : 0);
 }
 
 }  // namespace hugot::tools

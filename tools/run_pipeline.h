@@ -2,6 +2,7 @@
 #ifndef HUGOT_TOOLS_RUN_PIPELINE_H_
 #define HUGOT_TOOLS_RUN_PIPELINE_H_
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -35,6 +36,9 @@ struct RunOptions {
   bool resume = false;
   bool stats = false;
   std::string format = "hugot";
+
+  // Flags of the command line that change results, with their text.
+  std::map<std::string, std::string> given;
 
   // featureExtraction
   bool normalize = false;
@@ -85,6 +89,10 @@ std::unique_ptr<RowPipeline> load_zero_shot(const RunOptions& options, Session& 
 std::unique_ptr<RowPipeline> load_cross_encoder(const RunOptions& options, Session& session);
 std::unique_ptr<RowPipeline> load_entities(const RunOptions& options, Session& session);
 
+// How the results are spelled.
+inline JsonStyle json_style(const RunOptions& options) {
+  return options.format == "hf" ? JsonStyle::kPlain : JsonStyle::kGo;
+}
 std::filesystem::path model_of(const RunOptions& options);
 ModelOptions model_options(const RunOptions& options);
 // Parts between commas, without the blanks around them; empty ones are left out.

@@ -190,6 +190,7 @@ doctest_suites "$BUILD" ""
 isa_suites
 suite cli python3 tests/cli_test.py "$BUILD/hugot"
 suite cli-tokenizer python3 tests/cli_tokenizer_test.py "$BUILD/hugot"
+suite cli-run python3 tests/cli_run_test.py "$BUILD/hugot"
 suite bench python3 tests/bench_test.py "$BUILD/hugot"
 conformance
 suite onnx-cases "$BUILD/hugot" onnx-test tests/data/onnx-cases
@@ -216,6 +217,7 @@ if [ "$QUICK" != --quick ]; then
   compiles build-minimal build_in "$ROOT/build-minimal" hugot -- -Dprofile=minimal
   suite minimal-cli python3 tests/cli_test.py "$ROOT/build-minimal/hugot"
   suite minimal-cli-tokenizer python3 tests/cli_tokenizer_test.py "$ROOT/build-minimal/hugot"
+  suite minimal-cli-run python3 tests/cli_run_test.py "$ROOT/build-minimal/hugot"
   accept minimal- "$ROOT/build-minimal/hugot" "" minilm
 
   # Also the build that shows the warnings of a second compiler.
@@ -227,6 +229,7 @@ if [ "$QUICK" != --quick ]; then
   doctest_suites "$ROOT/build-sanitizers" sanitizers-
   suite sanitizers-cli python3 tests/cli_test.py "$ROOT/build-sanitizers/hugot"
   suite sanitizers-cli-tokenizer python3 tests/cli_tokenizer_test.py "$ROOT/build-sanitizers/hugot"
+  suite sanitizers-cli-run python3 tests/cli_run_test.py "$ROOT/build-sanitizers/hugot"
   suite sanitizers-bench python3 tests/bench_test.py "$ROOT/build-sanitizers/hugot"
   suite sanitizers-onnx-node python3 tools/count_gaps.py "$ONNX_GAPS" \
     "$ROOT/build-sanitizers/hugot" onnx-test "$(node_cases)"

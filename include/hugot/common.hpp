@@ -64,6 +64,11 @@ struct PipelineStatistics {
   uint64_t failed_texts = 0;
   double tokenize_seconds = 0;
   double model_seconds = 0;
+  uint64_t tokenize_calls = 0;  // batches
+  uint64_t model_calls = 0;
+  // What the model was given: more than texts where a text comes with labels or documents.
+  uint64_t sequences = 0;
+  uint64_t filtered_results = 0;  // left out for their score
 };
 
 }  // namespace hugot
