@@ -172,6 +172,11 @@ examples() {
     name=$SHARED/data/zoo/${pair#*:}
     [ ! -d "$name" ] || "$BUILD/examples/example_${pair%%:*}" "$name"
   done
+  for pair in texts:cls-distilbert-sst2 entities:ner-bert-cased rank:cross-bert-identity \
+    labels:zero-bert-nli; do
+    name=$SHARED/data/zoo/${pair#*:}
+    [ ! -d "$name" ] || "$BUILD/examples/example_pipelines_c" "${pair%%:*}" "$name"
+  done
 }
 
 # -- work
