@@ -11,9 +11,11 @@ notation for 1e-6 <= |x| < 1e21), no blanks, escapes of <, >, & and U+2028. The 
 """
 import argparse
 import json
+import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 passed = 0
@@ -194,6 +196,19 @@ def main():
                 check(values == sorted(values, reverse=True), "sorted", values)
                 check(flags or abs(sum(values) - 1) < 1e-5, "values add up to 1", values)
 
+    # The same model with names that do not tell: the last class is taken, and somebody is told.
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        shutil.copytree(zoo / "zero-bert-nli", model)
+        config = json.loads((model / "config.json").read_text())
+        config["id2label"] = {key: f"LABEL_{key}" for key in config["id2label"]}
+        (model / "config.json").write_text(json.dumps(config))
+        result = subprocess.run([args.hugot, "run", "--model", model, "--type",
+                                 "zeroShotClassification"], input=json.dumps(rows[0]).encode(),
+                                capture_output=True, check=False, timeout=60)
+        last = f"'LABEL_{len(config['id2label']) - 1}'"
+        check(result.returncode == 0 and b"warning" in result.stderr and
+              last.encode() in result.stderr, "warning", result.stderr)
     models = [zoo / "bert-mean", zoo / "distilbert-mean"]
     if args.minilm and args.minilm.is_dir():
         models.append(args.minilm)

@@ -213,6 +213,12 @@ if [ -d "$SHARED/data/zoo-generation" ]; then
 else
   skip zoo-generation "no shared data"
 fi
+if [ -d "$SHARED/data/hugot" ] && [ -d "$SHARED/data/zoo" ]; then
+  suite hugot-samples python3 tests/hugot_samples.py --hugot "$BUILD/hugot" --shared "$SHARED" \
+    --minilm "$MODEL"
+else
+  skip hugot-samples "no shared data"
+fi
 suite examples bash -ec "$(declare -f examples); BUILD='$BUILD' MODEL='$MODEL' SHARED='$SHARED'; examples; echo '1 passed, 0 failed'"
 
 if [ "$QUICK" != --quick ]; then
