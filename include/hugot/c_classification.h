@@ -40,11 +40,11 @@ HUGOT_API void hugot_labels_free(hugot_labels* labels);
 
 typedef struct hugot_text_classification_options {
   size_t struct_size;        /* sizeof(hugot_text_classification_options) */
-  hugot_function function;   /* */
+  hugot_function function;   /* HUGOT_FUNCTION_MODEL */
   int top_k;                 /* so many labels with the best scores (1); 0: all */
   int max_length;            /* tokens a text is cut to; 0: what the model directory says */
   const char* onnx_filename; /* relative to the model directory; NULL: the usual places */
-  hugot_precision precision; /* */
+  hugot_precision precision; /* HUGOT_PRECISION_MODEL */
 } hugot_text_classification_options;
 
 /* Sets struct_size and the defaults. */
@@ -73,7 +73,7 @@ typedef struct hugot_zero_shot_classification_options {
   int multi_label;                 /* not 0: each label by itself */
   int max_length;                  /* tokens a pair is cut to; 0: what the model directory says */
   const char* onnx_filename;       /* relative to the model directory; NULL: the usual places */
-  hugot_precision precision;       /* */
+  hugot_precision precision;       /* HUGOT_PRECISION_MODEL */
 } hugot_zero_shot_classification_options;
 
 /* Sets struct_size and the defaults. */
@@ -106,13 +106,13 @@ typedef struct hugot_ranking hugot_ranking;
 
 typedef struct hugot_cross_encoder_options {
   size_t struct_size;        /* sizeof(hugot_cross_encoder_options) */
-  hugot_function function;   /* */
+  hugot_function function;   /* HUGOT_FUNCTION_MODEL */
   int top_k;                 /* of hugot_cross_encoder_rank: so many documents; 0: all */
   int keep_order;            /* not 0: documents are not sorted by their score */
   double score_threshold;    /* documents with less are left out (-INFINITY) */
   int max_length;            /* tokens a text is cut to; 0: what the model directory says */
   const char* onnx_filename; /* relative to the model directory; NULL: the usual places */
-  hugot_precision precision; /* */
+  hugot_precision precision; /* HUGOT_PRECISION_MODEL */
 } hugot_cross_encoder_options;
 
 /* Sets struct_size and the defaults. */
@@ -171,12 +171,12 @@ typedef struct hugot_token_classification_options {
   size_t struct_size;               /* sizeof(hugot_token_classification_options) */
   hugot_aggregation aggregation;    /* HUGOT_AGGREGATION_SIMPLE */
   const char* const* ignore_labels; /* kinds that are left out; NULL: "O" */
-  size_t ignore_label_count;        /* */
+  size_t ignore_label_count;        /* 0 with a list: nothing is left out */
   int stride;                       /* tokens that windows of long texts share; -1: one window */
   int byte_offsets;                 /* not 0: offsets in bytes instead of code points */
   int max_length;                   /* tokens a text is cut to; 0: what the model directory says */
   const char* onnx_filename;        /* relative to the model directory; NULL: the usual places */
-  hugot_precision precision;        /* */
+  hugot_precision precision;        /* HUGOT_PRECISION_MODEL */
 } hugot_token_classification_options;
 
 /* Sets struct_size and the defaults. */

@@ -24,13 +24,13 @@ typedef struct hugot_embeddings hugot_embeddings;
 typedef struct hugot_feature_extraction_options {
   size_t struct_size;        /* sizeof(hugot_feature_extraction_options) */
   int normalize;             /* not 0: vectors of length 1 */
-  hugot_pooling pooling;     /* */
+  hugot_pooling pooling;     /* HUGOT_POOLING_MODEL */
   int truncate_dim;          /* only the first elements; 0: all */
   int max_length;            /* tokens a text is cut to; 0: what the model directory says */
   const char* prompt_name;   /* NULL: the model's default */
   const char* output_name;   /* NULL: chosen from the model directory */
   const char* onnx_filename; /* relative to the model directory; NULL: the usual places */
-  hugot_precision precision; /* */
+  hugot_precision precision; /* HUGOT_PRECISION_MODEL */
 } hugot_feature_extraction_options;
 
 /* Sets struct_size and the defaults. */
