@@ -91,33 +91,39 @@ EmbeddingResult FeatureExtraction::run_ids(std::span<const std::vector<int32_t>>
 size_t FeatureExtraction::dim() const { return impl_->dim(); }
 int FeatureExtraction::max_length() const { return impl_->max_length(); }
 PipelineStatistics FeatureExtraction::statistics() const { return impl_->statistics(); }
+std::vector<ModelOutput> FeatureExtraction::outputs() const { return impl_->outputs(); }
 
 std::vector<Outcome<std::vector<ScoredLabel>>> TextClassification::run(
     std::span<const TextPair> texts, std::stop_token stop) const {
   return impl_->run(texts, stop);
 }
 PipelineStatistics TextClassification::statistics() const { return impl_->statistics(); }
+std::vector<ModelOutput> TextClassification::outputs() const { return impl_->outputs(); }
 
 std::vector<Outcome<std::vector<ScoredLabel>>> ZeroShotClassification::run(
     std::span<const ZeroShotText> texts, std::stop_token stop) const {
   return impl_->run(texts, stop);
 }
 PipelineStatistics ZeroShotClassification::statistics() const { return impl_->statistics(); }
+const std::string& ZeroShotClassification::warning() const { return impl_->warning(); }
+std::vector<ModelOutput> ZeroShotClassification::outputs() const { return impl_->outputs(); }
 
 std::vector<Outcome<std::vector<double>>> CrossEncoder::score(std::span<const TextPair> pairs,
                                                               std::stop_token stop) const {
-  return impl_->score(pairs, pairs.size(), stop);
+  return impl_->score(pairs, stop);
 }
 std::vector<Outcome<std::vector<RankedDocument>>> CrossEncoder::rank(
     std::span<const RankTask> tasks, std::stop_token stop) const {
   return impl_->rank(tasks, stop);
 }
 PipelineStatistics CrossEncoder::statistics() const { return impl_->statistics(); }
+std::vector<ModelOutput> CrossEncoder::outputs() const { return impl_->outputs(); }
 
 std::vector<Outcome<std::vector<Entity>>> TokenClassification::run(
     std::span<const std::string_view> texts, std::stop_token stop) const {
   return impl_->run(texts, stop);
 }
 PipelineStatistics TokenClassification::statistics() const { return impl_->statistics(); }
+std::vector<ModelOutput> TokenClassification::outputs() const { return impl_->outputs(); }
 
 }  // namespace hugot

@@ -72,6 +72,7 @@ std::vector<Outcome<std::vector<ScoredLabel>>> TextClassification::Impl::run(
       out[i].error = error.what();
     }
   }
+  runner_.count_results(out);
   return out;
 }
 

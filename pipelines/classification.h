@@ -28,6 +28,7 @@ class HUGOT_LOCAL TextClassification::Impl {
   std::vector<Outcome<std::vector<ScoredLabel>>> run(std::span<const TextPair> texts,
                                                      const std::stop_token& stop) const;
   PipelineStatistics statistics() const { return runner_.statistics(); }
+  const std::vector<ModelOutput>& outputs() const { return runner_.model().outputs(); }
 
  private:
   TextRunner runner_;
@@ -42,6 +43,8 @@ class HUGOT_LOCAL ZeroShotClassification::Impl {
   std::vector<Outcome<std::vector<ScoredLabel>>> run(std::span<const ZeroShotText> texts,
                                                      const std::stop_token& stop) const;
   PipelineStatistics statistics() const { return runner_.statistics(); }
+  const std::string& warning() const { return warning_; }
+  const std::vector<ModelOutput>& outputs() const { return runner_.model().outputs(); }
 
  private:
   // Scores of the labels from those of their pairs.
@@ -51,19 +54,25 @@ class HUGOT_LOCAL ZeroShotClassification::Impl {
   TextRunner runner_;
   ZeroShotOptions options_;
   size_t entailment_ = 0;
+  std::string warning_;
 };
 
 class HUGOT_LOCAL CrossEncoder::Impl {
  public:
   Impl(std::shared_ptr<Session::Impl> session, const std::filesystem::path& directory,
        const CrossEncoderOptions& options);
-  std::vector<Outcome<std::vector<double>>> score(std::span<const TextPair> pairs, size_t texts,
+  std::vector<Outcome<std::vector<double>>> score(std::span<const TextPair> pairs,
                                                   const std::stop_token& stop) const;
   std::vector<Outcome<std::vector<RankedDocument>>> rank(std::span<const RankTask> tasks,
                                                          const std::stop_token& stop) const;
   PipelineStatistics statistics() const { return runner_.statistics(); }
+  const std::vector<ModelOutput>& outputs() const { return runner_.model().outputs(); }
 
  private:
+  // `texts` is what statistics count.
+  std::vector<Outcome<std::vector<double>>> scores_of(std::span<const TextPair> pairs, size_t texts,
+                                                      const std::stop_token& stop) const;
+
   TextRunner runner_;
   CrossEncoderOptions options_;
 };

@@ -6,25 +6,15 @@
 #include <limits>
 
 #include "base/error.h"
-#include "base/testing.h"
 #include "hugot/hugot.hpp"
-#include "kernels/registry.h"
-#include "models/convert.h"
 #include "pipelines/scores.h"
 #include "pipelines/session.h"
+#include "pipelines/testing.h"
 
 namespace hugot {
 namespace {
 
-// An encoder without a head: its output has a row per token, which are classes without names.
-const std::filesystem::path& token_model() {
-  static const TemporaryDirectory folder;
-  static const std::filesystem::path path = [] {
-    convert_model("tests/data/tiny-bert", folder.path() / "tiny", builtin_ops());
-    return folder.path() / "tiny";
-  }();
-  return path;
-}
+using test::token_model;
 
 TEST_CASE("score functions") {
   const std::vector<float> scores = {1000, 1000, -1000};

@@ -33,6 +33,13 @@ CrossEncoder::Impl::Impl(std::shared_ptr<Session::Impl> session,
 }
 
 std::vector<Outcome<std::vector<double>>> CrossEncoder::Impl::score(
+    std::span<const TextPair> pairs, const std::stop_token& stop) const {
+  auto out = scores_of(pairs, pairs.size(), stop);
+  runner_.count_results(out);
+  return out;
+}
+
+std::vector<Outcome<std::vector<double>>> CrossEncoder::Impl::scores_of(
     std::span<const TextPair> pairs, size_t texts, const std::stop_token& stop) const {
   const auto rows = class_scores(runner_, pairs, texts, runner_.encode_options(), stop);
   std::vector<Outcome<std::vector<double>>> out(pairs.size());
@@ -58,7 +65,7 @@ std::vector<Outcome<std::vector<RankedDocument>>> CrossEncoder::Impl::rank(
   for (const RankTask& task : tasks) {
     for (const std::string& document : task.documents) pairs.push_back({task.query, document});
   }
-  const auto scores = score(pairs, tasks.size(), stop);
+  const auto scores = scores_of(pairs, tasks.size(), stop);
   std::vector<Outcome<std::vector<RankedDocument>>> out(tasks.size());
   size_t next = 0;
   uint64_t filtered = 0;
@@ -85,7 +92,7 @@ std::vector<Outcome<std::vector<RankedDocument>>> CrossEncoder::Impl::rank(
       ranked.resize(most);
     }
   }
-  runner_.count_filtered(filtered);
+  runner_.count_results(out, filtered);
   return out;
 }
 

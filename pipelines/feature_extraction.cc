@@ -168,12 +168,15 @@ EmbeddingResult FeatureExtraction::Impl::embed(std::vector<TextItem>& items, int
                    [](double x) { return static_cast<float>(x); });
   };
   runner_->run(items, items.size(), sink, std::move(stop));
+  uint64_t failed = 0;
   for (size_t i = 0; i < items.size(); ++i) {
     if (items[i].error.empty()) continue;
+    ++failed;
     result.errors.resize(items.size());
     result.errors[i] = std::move(items[i].error);
     std::fill_n(result.embeddings.begin() + static_cast<ptrdiff_t>(i * dim_), dim_, 0.0f);
   }
+  runner_->count_results(failed);
   return result;
 }
 

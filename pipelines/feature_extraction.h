@@ -54,6 +54,7 @@ class HUGOT_LOCAL FeatureExtraction::Impl {
   size_t dim() const { return dim_; }
   int max_length() const { return static_cast<int>(runner_->max_length()); }
   PipelineStatistics statistics() const { return runner_->statistics(); }
+  const std::vector<ModelOutput>& outputs() const { return runner_->model().outputs(); }
 
   // What run() gives the model for a text. Throws kInvalidData for a text that gets an error there.
   std::vector<int32_t> token_ids(std::string_view text) const;

@@ -7,6 +7,7 @@
 #include "base/utf8.h"
 #include "models/encoder_output.h"
 #include "onnx/loader.h"
+#include "pipelines/model_outputs.h"
 #include "pipelines/session.h"
 
 namespace hugot {
@@ -49,6 +50,7 @@ TextModel::TextModel(const Session::Impl& session, ModelDirectory directory, con
   encoder.rows = options.rows;
   LoadedModel loaded = load_model(directory_.onnx_file(options.onnx_filename), session.ops);
   encoder.output = options.choose_output(loaded);
+  outputs_ = model_outputs(loaded, {&encoder.output, 1});
   encoder_ = Encoder::load(std::move(loaded), session.ops, encoder);
 }
 
@@ -156,10 +158,7 @@ void TextRunner::run(std::span<TextItem> items, size_t texts, const EncoderSink&
   statistics_.texts += texts;
   statistics_.sequences += items.size();
   ++statistics_.model_calls;
-  for (const TextItem& item : items) {
-    statistics_.tokens += item.ids.size();
-    if (!item.error.empty()) ++statistics_.failed_texts;
-  }
+  for (const TextItem& item : items) statistics_.tokens += item.ids.size();
   statistics_.model_seconds += watch.seconds();
 }
 
@@ -178,9 +177,10 @@ void TextRunner::run_some(std::span<TextItem> items, std::span<const size_t> whi
       stop);
 }
 
-void TextRunner::count_filtered(uint64_t results) const {
+void TextRunner::count_results(uint64_t failed, uint64_t filtered) const {
   const std::lock_guard lock(statistics_mutex_);
-  statistics_.filtered_results += results;
+  statistics_.failed_texts += failed;
+  statistics_.filtered_results += filtered;
 }
 
 PipelineStatistics TextRunner::statistics() const {

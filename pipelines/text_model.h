@@ -2,6 +2,7 @@
 #ifndef HUGOT_PIPELINES_TEXT_MODEL_H_
 #define HUGOT_PIPELINES_TEXT_MODEL_H_
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -44,11 +45,13 @@ class HUGOT_LOCAL TextModel {
   bool has_type_ids() const { return has_type_ids_; }
   // id2label of config.json, or LABEL_7 as transformers calls a class without a name.
   std::string label(size_t id) const;
+  const std::vector<ModelOutput>& outputs() const { return outputs_; }
 
  private:
   ModelDirectory directory_;
   Tokenizer tokenizer_;
   bool has_type_ids_ = false;
+  std::vector<ModelOutput> outputs_;
   std::shared_ptr<const Encoder> encoder_;
 };
 
@@ -89,8 +92,16 @@ class HUGOT_LOCAL TextRunner {
   void run(std::span<TextItem> items, size_t texts, const EncoderSink& sink,
            std::stop_token stop) const;
 
-  // For statistics: results that were left out.
-  void count_filtered(uint64_t results) const;
+  // For statistics, at the end of every run of a pipeline: how many of its results are errors, and
+  // how many it left out.
+  void count_results(uint64_t failed, uint64_t filtered = 0) const;
+  template <class T>
+  void count_results(const std::vector<Outcome<T>>& results, uint64_t filtered = 0) const {
+    count_results(static_cast<uint64_t>(std::count_if(
+                      results.begin(), results.end(),
+                      [](const Outcome<T>& result) { return !result.error.empty(); })),
+                  filtered);
+  }
   PipelineStatistics statistics() const;
 
  private:

@@ -156,6 +156,7 @@ std::vector<Outcome<std::vector<Entity>>> TokenClassification::Impl::run(
       entity.end = bytes[entity.end];
     }
   }
+  runner_.count_results(out);
   return out;
 }
 

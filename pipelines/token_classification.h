@@ -19,6 +19,7 @@ class HUGOT_LOCAL TokenClassification::Impl {
   std::vector<Outcome<std::vector<Entity>>> run(std::span<const std::string_view> texts,
                                                 const std::stop_token& stop) const;
   PipelineStatistics statistics() const { return runner_.statistics(); }
+  const std::vector<ModelOutput>& outputs() const { return runner_.model().outputs(); }
 
  private:
   // A token, or a word of several. Offsets in code points.

@@ -40,9 +40,14 @@ ZeroShotClassification::Impl::Impl(std::shared_ptr<Session::Impl> session,
   require(labels.size() >= 2, ErrorCode::kInvalidData, "model directory ", directory.string(),
           ": config.json names no two classes (id2label), one of them entailment");
   const auto found = std::find_if(labels.begin(), labels.end(), begins_with_entail);
-  // The reference takes the last one, too, when no name tells.
-  entailment_ =
-      found == labels.end() ? labels.size() - 1 : static_cast<size_t>(found - labels.begin());
+  if (found != labels.end()) {
+    entailment_ = static_cast<size_t>(found - labels.begin());
+    return;
+  }
+  entailment_ = labels.size() - 1;
+  warning_ = str("model directory ", directory.string(),
+                 ": no class of config.json (id2label) is called entailment; '", labels.back(),
+                 "', the last one, is taken for it");
 }
 
 std::vector<Outcome<std::vector<ScoredLabel>>> ZeroShotClassification::Impl::run(
@@ -85,6 +90,7 @@ std::vector<Outcome<std::vector<ScoredLabel>>> ZeroShotClassification::Impl::run
       out[i].error = error.what();
     }
   }
+  runner_.count_results(out);
   return out;
 }
 

@@ -186,6 +186,9 @@ int run(const RunOptions& options) {
   Session session({.threads = options.threads, .cache_directory = options.cache});
   const auto pipeline = load_pipeline(options, session);
   const auto loaded = std::chrono::steady_clock::now();
+  if (const std::string warning = pipeline->warning(); !warning.empty()) {
+    std::cerr << "hugot: warning: " << warning << std::endl;
+  }
 
   bool reader_gone = false, finished = false;
   try {

@@ -92,6 +92,10 @@ void append_string(std::string& out, std::string_view text, JsonStyle style) {
         out += "\\r";
       } else if (c == '\t') {
         out += "\\t";
+      } else if (c == '\b') {
+        out += "\\b";
+      } else if (c == '\f') {
+        out += "\\f";
       } else if (c < 0x20 || (html && style == JsonStyle::kGo)) {
         append_escape(out, c);
       } else {

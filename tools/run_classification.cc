@@ -86,6 +86,7 @@ class ZeroShot : public RowPipeline {
                    });
   }
   PipelineStatistics statistics() const override { return pipeline_.statistics(); }
+  std::string warning() const override { return pipeline_.warning(); }
 
  private:
   static void append(JsonList& json, const std::string& text,

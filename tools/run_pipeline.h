@@ -77,6 +77,8 @@ class RowPipeline {
   // Gives every row without an error its output or an error. Throws kCancelled.
   virtual void run(std::vector<Row>& rows, JsonStyle style, const std::stop_token& stop) const = 0;
   virtual PipelineStatistics statistics() const = 0;
+  // What the user should know about the model; empty: nothing.
+  virtual std::string warning() const { return {}; }
 };
 
 // The pipeline of --type, loaded. REQUIRES: the type is one that there is.

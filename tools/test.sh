@@ -172,6 +172,11 @@ examples() {
     name=$SHARED/data/zoo/${pair#*:}
     [ ! -d "$name" ] || "$BUILD/examples/example_${pair%%:*}" "$name"
   done
+  for pair in texts:cls-distilbert-sst2 entities:ner-bert-cased rank:cross-bert-identity \
+    labels:zero-bert-nli; do
+    name=$SHARED/data/zoo/${pair#*:}
+    [ ! -d "$name" ] || "$BUILD/examples/example_pipelines_c" "${pair%%:*}" "$name"
+  done
 }
 
 # -- work
@@ -207,6 +212,12 @@ if [ -d "$SHARED/data/zoo-generation" ]; then
     --zoo "$SHARED/data/zoo-generation"
 else
   skip zoo-generation "no shared data"
+fi
+if [ -d "$SHARED/data/hugot" ] && [ -d "$SHARED/data/zoo" ]; then
+  suite hugot-samples python3 tests/hugot_samples.py --hugot "$BUILD/hugot" --shared "$SHARED" \
+    --minilm "$MODEL"
+else
+  skip hugot-samples "no shared data"
 fi
 suite examples bash -ec "$(declare -f examples); BUILD='$BUILD' MODEL='$MODEL' SHARED='$SHARED'; examples; echo '1 passed, 0 failed'"
 

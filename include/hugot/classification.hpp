@@ -38,6 +38,7 @@ class HUGOT_API TextClassification {
   std::vector<Outcome<std::vector<ScoredLabel>>> run(std::span<const TextPair> texts,
                                                      std::stop_token stop = {}) const;
   PipelineStatistics statistics() const;
+  std::vector<ModelOutput> outputs() const;
 
  private:
   friend class Session;
@@ -70,7 +71,11 @@ class HUGOT_API ZeroShotClassification {
   // among the labels. Of long pairs the text is cut only. Labels that occur twice stay twice.
   std::vector<Outcome<std::vector<ScoredLabel>>> run(std::span<const ZeroShotText> texts,
                                                      std::stop_token stop = {}) const;
+  // What is doubtful about the model: no class of it is called entailment, so that the last one is
+  // taken for it, as transformers does. Empty: nothing.
+  const std::string& warning() const;
   PipelineStatistics statistics() const;
+  std::vector<ModelOutput> outputs() const;
 
  private:
   friend class Session;
@@ -112,6 +117,7 @@ class HUGOT_API CrossEncoder {
   std::vector<Outcome<std::vector<RankedDocument>>> rank(std::span<const RankTask> tasks,
                                                          std::stop_token stop = {}) const;
   PipelineStatistics statistics() const;
+  std::vector<ModelOutput> outputs() const;
 
  private:
   friend class Session;
@@ -162,6 +168,7 @@ class HUGOT_API TokenClassification {
   std::vector<Outcome<std::vector<Entity>>> run(std::span<const std::string_view> texts,
                                                 std::stop_token stop = {}) const;
   PipelineStatistics statistics() const;
+  std::vector<ModelOutput> outputs() const;
 
  private:
   friend class Session;

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "hugot/error.hpp"
 #include "hugot/export.h"
@@ -55,6 +56,15 @@ struct ScoredLabel {
 struct TextPair {
   std::string_view text;
   std::optional<std::string_view> pair = {};
+};
+
+// An output of the model's graph, as the file declares it.
+struct ModelOutput {
+  std::string name;
+  std::string type;  // "tensor(float32)"; empty: not declared
+  // -1 where the number differs from run to run. None: not declared.
+  std::optional<std::vector<int64_t>> dims;
+  bool used = false;  // by the pipeline
 };
 
 // Sums over all calls of run() since the pipeline was made.

@@ -82,6 +82,8 @@ class HUGOT_API FeatureExtraction {
   // Tokens that a text is cut to, special ones included.
   int max_length() const;
   PipelineStatistics statistics() const;
+  // All outputs of the model's graph, in its order.
+  std::vector<ModelOutput> outputs() const;
 
  private:
   friend class Session;

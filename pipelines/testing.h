@@ -1,0 +1,69 @@
+// Models for the tests of pipelines, made from the fixture in tests/data.
+#ifndef HUGOT_PIPELINES_TESTING_H_
+#define HUGOT_PIPELINES_TESTING_H_
+
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/testing.h"
+#include "kernels/registry.h"
+#include "models/convert.h"
+#include "onnx/exporter.h"
+#include "onnx/loader.h"
+
+namespace hugot::test {
+
+// An encoder without a head: its output has a row per token, which are classes without names.
+inline const std::filesystem::path& token_model() {
+  static const TemporaryDirectory folder;
+  static const std::filesystem::path path = [] {
+    convert_model("tests/data/tiny-bert", folder.path() / "tiny", builtin_ops());
+    return folder.path() / "tiny";
+  }();
+  return path;
+}
+
+// Makes `folder` a model that classifies texts: the scores are the first elements of the vector of
+// the first token.
+inline void make_classifier(const std::filesystem::path& folder,
+                            const std::vector<std::string>& labels) {
+  const OpRegistry ops = builtin_ops();
+  Graph graph = load_model(token_model() / "onnx/model.onnx", ops).graph;
+  const auto classes = static_cast<int64_t>(labels.size());
+  const Fact fact = Fact::of(DType::kFloat32, {Dim::symbol("batch"), classes});
+  const auto gather = [&](ValueId from, Tensor indices, const char* name, Fact result) {
+    Node node;
+    node.name = name;
+    node.op_type = "Gather";
+    node.opset = graph.opsets.at("");
+    node.op = ops.find("", "Gather", node.opset);
+    node.attributes = {{"axis", int64_t{1}}};
+    node.inputs = {from, graph.add_initializer(str(name, "_indices"), std::move(indices))};
+    node.outputs = {graph.add_value(name, std::move(result))};
+    return graph.node(graph.add_node(node)).outputs[0];
+  };
+  std::vector<int64_t> first(labels.size());
+  std::iota(first.begin(), first.end(), 0);
+  const ValueId cls = gather(graph.outputs[0], Tensor::scalar<int64_t>(0), "cls", {});
+  graph.outputs = {gather(cls, Tensor::from<int64_t>({classes}, std::span<const int64_t>(first)),
+                          "logits", fact)};
+  graph.declared_outputs = {fact};
+  graph.remove_dead();
+  std::filesystem::create_directories(folder);
+  std::filesystem::copy_file(token_model() / "tokenizer.json", folder / "tokenizer.json");
+  write_model(graph, folder / "model.onnx");
+  std::ofstream config(folder / "config.json");
+  config << R"({"model_type": "bert", "max_position_embeddings": 40, "id2label": {)";
+  for (size_t i = 0; i < labels.size(); ++i) {
+    config << (i == 0 ? "" : ", ") << '"' << i << R"(": ")" << labels[i] << '"';
+  }
+  config << "}}\n";
+}
+
+}  // namespace hugot::test
+
+#endif  // HUGOT_PIPELINES_TESTING_H_
