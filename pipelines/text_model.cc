@@ -25,12 +25,12 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-std::string choose_logits(const LoadedModel& model) {
+std::vector<std::string> choose_logits(const LoadedModel& model) {
   require(!model.outputs.empty(), ErrorCode::kInvalidData, "the graph has no outputs");
   for (const auto& port : model.outputs) {
-    if (port.name == "logits") return port.name;
+    if (port.name == "logits") return {port.name};
   }
-  return model.outputs.front().name;
+  return {model.outputs.front().name};
 }
 
 }  // namespace
@@ -48,7 +48,9 @@ TextModel::TextModel(const Session::Impl& session, ModelDirectory directory, con
   encoder.cache_directory = session.cache_directory;
   encoder.rows = options.rows;
   LoadedModel loaded = load_model(directory_.onnx_file(options.onnx_filename), session.ops);
-  encoder.output = options.choose_output(loaded);
+  const auto outputs = options.choose_outputs(loaded);
+  encoder.output = outputs.front();
+  encoder.more_outputs.assign(outputs.begin() + 1, outputs.end());
   encoder_ = Encoder::load(std::move(loaded), session.ops, encoder);
 }
 
@@ -74,6 +76,16 @@ std::shared_ptr<const TextModel> TextModel::classifier(Session::Impl& session,
 
 std::string TextModel::label(size_t id) const {
   return id < directory_.labels.size() ? directory_.labels[id] : str("LABEL_", id);
+}
+
+std::optional<int32_t> TextModel::special_token(
+    std::string_view named, std::initializer_list<std::string_view> usual) const {
+  std::optional<int32_t> id;
+  if (!named.empty()) id = tokenizer_.token_to_id(named);
+  for (const std::string_view token : usual) {
+    if (!id) id = tokenizer_.token_to_id(token);
+  }
+  return id;
 }
 
 TextRunner::TextRunner(std::shared_ptr<Session::Impl> session,

@@ -3,8 +3,10 @@
 #define HUGOT_PIPELINES_TEXT_MODEL_H_
 
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,8 +27,8 @@ class HUGOT_LOCAL TextModel {
     Precision precision = Precision::kModel;
     bool pairs = false;  // texts may come in pairs
     EncoderRows rows = EncoderRows::kAll;
-    // The name of the output to use.
-    std::function<std::string(const LoadedModel&)> choose_output;
+    // The names of the outputs to use, side by side in every row (EncoderOptions).
+    std::function<std::vector<std::string>(const LoadedModel&)> choose_outputs;
   };
 
   TextModel(const Session::Impl& session, ModelDirectory directory, const Options& options);
@@ -44,6 +46,10 @@ class HUGOT_LOCAL TextModel {
   bool has_type_ids() const { return has_type_ids_; }
   // id2label of config.json, or LABEL_7 as transformers calls a class without a name.
   std::string label(size_t id) const;
+  // The id of a special token: the one that the model directory names (`named`), or else the first
+  // of `usual` that the vocabulary has.
+  std::optional<int32_t> special_token(std::string_view named,
+                                       std::initializer_list<std::string_view> usual) const;
 
  private:
   ModelDirectory directory_;

@@ -78,11 +78,8 @@ TokenClassification::Impl::Impl(std::shared_ptr<Session::Impl> session,
       encode_options_.overflowing = true;
     }
   }
-  const std::string& unk = runner_.model().directory().unk_token;
-  for (const std::string_view token :
-       {std::string_view(unk), std::string_view("[UNK]"), std::string_view("<unk>")}) {
-    if (!unk_id_ && !token.empty()) unk_id_ = tokenizer.token_to_id(token);
-  }
+  unk_id_ =
+      runner_.model().special_token(runner_.model().directory().unk_token, {"[UNK]", "<unk>"});
 }
 
 std::vector<Outcome<std::vector<Entity>>> TokenClassification::Impl::run(
