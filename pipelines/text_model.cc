@@ -57,17 +57,24 @@ TextModel::TextModel(const Session::Impl& session, ModelDirectory directory, con
 std::shared_ptr<const TextModel> TextModel::classifier(Session::Impl& session,
                                                        const std::filesystem::path& directory,
                                                        const ModelOptions& options) {
+  return shared(session, directory, options, "logits", choose_logits);
+}
+
+std::shared_ptr<const TextModel> TextModel::shared(
+    Session::Impl& session, const std::filesystem::path& directory, const ModelOptions& options,
+    std::string_view kind,
+    const std::function<std::vector<std::string>(const LoadedModel&)>& choose_outputs) {
   ModelDirectory read = ModelDirectory::read(directory);
   const std::string key =
       str(std::filesystem::weakly_canonical(read.onnx_file(options.onnx_filename)).string(), '\n',
-          precision_name(options.precision));
+          precision_name(options.precision), '\n', kind);
   // Held while loading, so that two pipelines made at the same time share, too.
   const std::lock_guard lock(session.models_mutex);
   auto& known = session.models[key];
   auto model = known.lock();
   if (!model) {
     Options load{options.onnx_filename, options.precision, /*pairs=*/true, EncoderRows::kAll,
-                 choose_logits};
+                 choose_outputs};
     model = std::make_shared<const TextModel>(session, std::move(read), load);
     known = model;
   }
@@ -203,6 +210,15 @@ PipelineStatistics TextRunner::statistics() const {
 void require_utf8(std::string_view text) {
   const size_t bad = validate_utf8(text);
   require(bad == kValidUtf8, ErrorCode::kInvalidData, "the text is not valid UTF-8 at byte ", bad);
+}
+
+std::vector<size_t> code_point_starts(std::string_view text) {
+  std::vector<size_t> starts;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) starts.push_back(i);
+  }
+  starts.push_back(text.size());
+  return starts;
 }
 
 }  // namespace hugot

@@ -38,6 +38,11 @@ class HUGOT_LOCAL TextModel {
   static std::shared_ptr<const TextModel> classifier(Session::Impl& session,
                                                      const std::filesystem::path& directory,
                                                      const ModelOptions& options);
+  // The same with other outputs; `kind` tells such models from others.
+  static std::shared_ptr<const TextModel> shared(
+      Session::Impl& session, const std::filesystem::path& directory, const ModelOptions& options,
+      std::string_view kind,
+      const std::function<std::vector<std::string>(const LoadedModel&)>& choose_outputs);
 
   const ModelDirectory& directory() const { return directory_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
@@ -113,6 +118,9 @@ class HUGOT_LOCAL TextRunner {
 
 // Throws kInvalidData for text that is not UTF-8, naming the byte.
 void require_utf8(std::string_view text);
+
+// Byte positions of the code points of a text, and its size.
+std::vector<size_t> code_point_starts(std::string_view text);
 
 }  // namespace hugot
 

@@ -10,16 +10,6 @@
 namespace hugot {
 namespace {
 
-// Byte positions of the code points of `text`, and its size.
-std::vector<size_t> code_point_starts(std::string_view text) {
-  std::vector<size_t> starts;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) starts.push_back(i);
-  }
-  starts.push_back(text.size());
-  return starts;
-}
-
 size_t code_points(std::string_view text) { return code_point_starts(text).size() - 1; }
 
 size_t best_of(std::span<const double> scores) {
