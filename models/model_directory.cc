@@ -62,7 +62,9 @@ void read_config(const fs::path& file, ModelDirectory& out) {
     if (out.positions && family != kOffsetPositions.end()) {
       *out.positions -= member<int64_t>(config, "pad_token_id").value_or(1) + 1;
     }
-    if (out.positions && *out.positions < 1) out.positions.reset();
+    // DeBERTa without a table of absolute positions takes texts of any length.
+    const bool table = member<bool>(config, "position_biased_input").value_or(true);
+    if (!table || (out.positions && *out.positions < 1)) out.positions.reset();
     out.token_types = member<int64_t>(config, "type_vocab_size");
     out.problem_type = member<std::string>(config, "problem_type").value_or("");
     read_labels(config, out.labels);
