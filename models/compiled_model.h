@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,13 +32,14 @@ struct CompiledModel {
   Precision precision = Precision::kFloat32;
 };
 
-// Optimizes and compiles output number `output` of a model, whose graph is used up. REQUIRES: its
-// graph has gone through keep_outputs() for this output, and `inputs` describes what is left. A
+// Optimizes and compiles the outputs of these numbers of a model, whose graph is used up. REQUIRES:
+// its graph has gone through keep_outputs() for them, and `inputs` describes what is left. A
 // graph that does not qualify for ragged mode is loaded again and compiled for exact mode, in
 // float32; when `options` ask for less that is kUnsupported. Throws what the loader and the passes
 // throw. `context` gets the log of the passes.
-CompiledModel compile_model(LoadedModel& model, int output, const std::vector<RaggedInput>& inputs,
-                            PassContext& context, const CompileOptions& options);
+CompiledModel compile_model(LoadedModel& model, std::span<const int> outputs,
+                            const std::vector<RaggedInput>& inputs, PassContext& context,
+                            const CompileOptions& options);
 
 }  // namespace hugot
 

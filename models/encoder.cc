@@ -69,6 +69,47 @@ std::vector<MicroBatch> cut(std::span<const EncoderText> texts, std::span<const 
   return batches;
 }
 
+// Rows of one output, or of several side by side.
+class OutputRows {
+ public:
+  void clear() {
+    outputs_.clear();
+    width_ = 0;
+  }
+  // The tensor has to outlive the calls of get().
+  void add(const Tensor& output, int64_t rows) {
+    outputs_.push_back({&output, rows > 0 ? output.size() / rows : 0});
+    width_ += outputs_.back().width;
+  }
+  int64_t width() const { return width_; }
+  // Valid until the next call.
+  const float* get(int64_t first, int64_t count) {
+    if (outputs_.size() == 1) {
+      return as_floats(*outputs_[0].tensor, first * width_, count * width_, converted_);
+    }
+    joined_.resize(static_cast<size_t>(count * width_));
+    float* column = joined_.data();
+    for (const auto& [tensor, width] : outputs_) {
+      const float* from = as_floats(*tensor, first * width, count * width, converted_);
+      for (int64_t row = 0; row < count; ++row) {
+        std::copy_n(from + row * width, width, column + row * width_);
+      }
+      column += width;
+    }
+    return joined_.data();
+  }
+
+ private:
+  struct Output {
+    const Tensor* tensor;
+    int64_t width;
+  };
+  std::vector<Output> outputs_;
+  int64_t width_ = 0;
+  std::vector<float> converted_;
+  std::vector<float> joined_;
+};
+
 void check_texts(std::span<const EncoderText> texts) {
   for (const EncoderText& text : texts) {
     require(!text.ids.empty(), ErrorCode::kInvalidArgument, "a text needs at least one token");
@@ -117,14 +158,18 @@ class RaggedEncoder final : public Encoder {
 
   bool per_token() const override { return row_kept_ || plan_->output_per_token(0); }
   std::optional<int64_t> width() const override {
-    int64_t width = 1;  // the output is [1, S, ..] or [1, ..]
-    for (const Dim& dim : *plan_->graph().fact(plan_->graph().outputs[0]).shape) {
-      if (dim == Dim::symbol(kLengthSymbol)) continue;
-      const auto number = dim.number();
-      if (!number) return std::nullopt;
-      width *= *number;
+    int64_t sum = 0;
+    for (const ValueId output : plan_->graph().outputs) {
+      int64_t width = 1;  // the output is [1, S, ..] or [1, ..]
+      for (const Dim& dim : *plan_->graph().fact(output).shape) {
+        if (dim == Dim::symbol(kLengthSymbol)) continue;
+        const auto number = dim.number();
+        if (!number) return std::nullopt;
+        width *= *number;
+      }
+      sum += width;
     }
-    return width;
+    return sum;
   }
   const RaggedPlan* ragged_plan() const override { return plan_.get(); }
   const Graph& graph() const override { return plan_->graph(); }
@@ -136,7 +181,7 @@ class RaggedEncoder final : public Encoder {
     std::vector<int64_t> lengths;
     std::vector<int64_t> ids;
     std::vector<int64_t> type_ids;
-    std::vector<float> floats;
+    OutputRows rows;
   };
 
   void run_micro_batch(std::span<const EncoderText> texts, std::span<const size_t> chosen,
@@ -163,14 +208,16 @@ class RaggedEncoder final : public Encoder {
     }
     state->executor.run(state->lengths, tokens, options);
 
-    const Tensor& output = state->executor.output(0);
+    state->rows.clear();
+    for (size_t i = 0; i < plan_->graph().outputs.size(); ++i) {
+      const Tensor& output = state->executor.output(static_cast<int>(i));
+      state->rows.add(output, output.shape()[0]);
+    }
     const bool per_token = plan_->output_per_token(0);
-    const int64_t rows = output.shape()[0];
-    const int64_t width = rows > 0 ? output.size() / rows : 0;
     int64_t row = 0;
     for (size_t k = 0; k < chosen.size(); ++k) {
       const int64_t count = per_token ? state->lengths[k] : 1;
-      sink(chosen[k], as_floats(output, row * width, count * width, state->floats), count, width);
+      sink(chosen[k], state->rows.get(row, count), count, state->rows.width());
       row += count;
     }
     states_.give(std::move(state));
@@ -191,7 +238,8 @@ class OneByOneEncoder final : public Encoder {
                   EncoderRows rows, std::string why_not)
       : plan_(std::move(plan)), inputs_(std::move(inputs)), rows_(rows) {
     why_not_ragged_ = std::move(why_not);
-    per_token_ = plan_->graph().fact(plan_->graph().outputs[0]).rank() == 3;
+    const auto& outputs = plan_->graph().outputs;
+    per_token_ = outputs.size() > 1 || plan_->graph().fact(outputs[0]).rank() == 3;
   }
 
   void run(std::span<const EncoderText> texts, ThreadPool& pool, const EncoderSink& sink,
@@ -241,16 +289,18 @@ class OneByOneEncoder final : public Encoder {
       });
       inputs.push_back(input_tensor(*input, text, graph.fact(id).dtype));
     }
-    const Tensor output = executor->run(inputs, options)[0];
-    std::vector<float> floats;
+    const std::vector<Tensor> outputs = executor->run(inputs, options);
     const int64_t rows = per_token_ ? static_cast<int64_t>(text.ids.size()) : 1;
-    require(output.size() % rows == 0, ErrorCode::kInvalidData, "the output is ", describe(output),
-            " for a text of ", text.ids.size(), " tokens");
-    const int64_t width = output.size() / rows;
+    OutputRows all;
+    for (const Tensor& output : outputs) {
+      require(output.size() % rows == 0, ErrorCode::kInvalidData, "the output is ",
+              describe(output), " for a text of ", text.ids.size(), " tokens");
+      all.add(output, rows);
+    }
     const bool one = rows_ != EncoderRows::kAll;
     const int64_t first = rows_ == EncoderRows::kLast ? rows - 1 : 0;
     const int64_t count = one ? 1 : rows;
-    sink(index, as_floats(output, first * width, count * width, floats), count, width);
+    sink(index, all.get(first, count), count, all.width());
     executors_.give(std::move(executor));
   }
 
@@ -273,18 +323,28 @@ std::shared_ptr<const Encoder> Encoder::load(LoadedModel model, const OpRegistry
   return with_context(
       [&] { return model.path.string(); },
       [&]() -> std::shared_ptr<const Encoder> {
-        const int output = find_output(model.graph, options.output);
-        keep_outputs(model.graph, std::span(&output, 1));
+        std::vector<int> outputs = {find_output(model.graph, options.output)};
+        for (const std::string& name : options.more_outputs) {
+          outputs.push_back(find_output(model.graph, name));
+        }
+        require(outputs.size() == 1 || options.rows == EncoderRows::kAll,
+                ErrorCode::kInvalidArgument, "several outputs are given with all their rows only");
+        keep_outputs(model.graph, outputs);
         std::vector<RaggedInput> inputs = describe_inputs(model.graph, options);
         PassContext context{ops, {}, options.observer};
         if (options.rows != EncoderRows::kAll) {
           context.wanted_row = options.rows == EncoderRows::kFirst ? 0 : -1;
         }
-        CompiledModel compiled = compile_model(model, output, inputs, context,
+        CompiledModel compiled = compile_model(model, outputs, inputs, context,
                                                {.precision = options.precision,
                                                 .cache_directory = options.cache_directory,
                                                 .how_packed = how_packed(options)});
         if (compiled.ragged != nullptr) {
+          for (size_t i = 0; outputs.size() > 1 && i < outputs.size(); ++i) {
+            const RaggedPlan& plan = *compiled.ragged;
+            require(plan.output_per_token(static_cast<int>(i)), ErrorCode::kUnsupported, "output '",
+                    plan.graph().value(plan.graph().outputs[i]).name, "' has no row per token");
+          }
           return std::make_shared<RaggedEncoder>(std::move(compiled.ragged), std::move(context),
                                                  compiled.precision);
         }

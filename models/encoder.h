@@ -40,7 +40,10 @@ using EncoderSink =
 enum class EncoderRows { kAll, kFirst, kLast };
 
 struct EncoderOptions {
-  std::string output = {};         // name of the graph output; empty: the first one
+  std::string output = {};  // name of the graph output; empty: the first one
+  // Further outputs, whose numbers come behind those of `output` in every row. All of them have a
+  // row per token then; only with kAll.
+  std::vector<std::string> more_outputs = {};
   bool may_have_type_ids = false;  // false: token types are 0 for every text that will ever come
   EncoderRows rows = EncoderRows::kAll;
   PassObserver observer = {};  // sees the graph after every pass

@@ -270,7 +270,7 @@ std::shared_ptr<const ImageEncoder> ImageEncoder::load(LoadedModel model, const 
                         const std::vector<RaggedInput> inputs = describe_inputs(model.graph, image);
                         PassContext context{ops, {}, options.observer};
                         CompiledModel compiled =
-                            compile_model(model, output, inputs, context,
+                            compile_model(model, std::span(&output, 1), inputs, context,
                                           {.precision = options.precision,
                                            .cache_directory = options.cache_directory,
                                            .how_packed = "image " + image.to_string()});

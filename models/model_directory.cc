@@ -62,7 +62,9 @@ void read_config(const fs::path& file, ModelDirectory& out) {
     if (out.positions && family != kOffsetPositions.end()) {
       *out.positions -= member<int64_t>(config, "pad_token_id").value_or(1) + 1;
     }
-    if (out.positions && *out.positions < 1) out.positions.reset();
+    // DeBERTa without a table of absolute positions takes texts of any length.
+    const bool table = member<bool>(config, "position_biased_input").value_or(true);
+    if (!table || (out.positions && *out.positions < 1)) out.positions.reset();
     out.token_types = member<int64_t>(config, "type_vocab_size");
     out.problem_type = member<std::string>(config, "problem_type").value_or("");
     read_labels(config, out.labels);
@@ -79,11 +81,16 @@ void read_config(const fs::path& file, ModelDirectory& out) {
 }
 
 // A special token is written as a string or as an object with its "content".
-void read_unk_token(const json& config, ModelDirectory& out) {
-  const auto token = config.find("unk_token");
-  if (!out.unk_token.empty() || token == config.end()) return;
-  if (token->is_string()) out.unk_token = token->get<std::string>();
-  if (token->is_object()) out.unk_token = member<std::string>(*token, "content").value_or("");
+void read_special_tokens(const json& config, ModelDirectory& out) {
+  for (const auto& [name, to] : {std::pair("unk_token", &out.unk_token),
+                                 {"cls_token", &out.cls_token},
+                                 {"mask_token", &out.mask_token},
+                                 {"pad_token", &out.pad_token}}) {
+    const auto token = config.find(name);
+    if (!to->empty() || token == config.end()) continue;
+    if (token->is_string()) *to = token->get<std::string>();
+    if (token->is_object()) *to = member<std::string>(*token, "content").value_or("");
+  }
 }
 
 void read_tokenizer_config(const fs::path& file, ModelDirectory& out) {
@@ -94,7 +101,8 @@ void read_tokenizer_config(const fs::path& file, ModelDirectory& out) {
       out.tokenizer_limit = static_cast<int64_t>(*limit);
     }
     out.truncate_left = member<std::string>(config, "truncation_side") == "left";
-    read_unk_token(config, out);
+    out.pad_left = member<std::string>(config, "padding_side") == "left";
+    read_special_tokens(config, out);
   });
 }
 
@@ -246,7 +254,7 @@ ModelDirectory ModelDirectory::read(const fs::path& root) {
   read_config(out.transformer / "config.json", out);
   read_tokenizer_config(out.transformer / "tokenizer_config.json", out);
   if (const fs::path file = out.transformer / "special_tokens_map.json"; fs::exists(file)) {
-    with_json(file, [&](const json& map) { read_unk_token(map, out); });
+    with_json(file, [&](const json& map) { read_special_tokens(map, out); });
   }
   read_sentence_config(out.transformer, out);
   read_prompts(root / "config_sentence_transformers.json", out);

@@ -45,7 +45,12 @@ struct ModelDirectory {
   // tokenizer_config.json
   std::optional<int64_t> tokenizer_limit;  // absent when it is the "no limit" number
   bool truncate_left = false;              // long texts lose their beginning
-  std::string unk_token;                   // of special_tokens_map.json, too
+  bool pad_left = false;                   // which also puts contexts in front of questions
+  // Of special_tokens_map.json, too.
+  std::string unk_token;
+  std::string cls_token;
+  std::string mask_token;
+  std::string pad_token;
 
   // sentence_bert_config.json
   std::optional<int64_t> max_sequence_length;

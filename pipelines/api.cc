@@ -6,7 +6,10 @@
 #include "models/model_directory.h"
 #include "pipelines/classification.h"
 #include "pipelines/feature_extraction.h"
+#include "pipelines/fill_mask.h"
+#include "pipelines/question_answering.h"
 #include "pipelines/session.h"
+#include "pipelines/tabular.h"
 #include "pipelines/token_classification.h"
 
 namespace hugot {
@@ -63,6 +66,20 @@ TokenClassification Session::token_classification(const std::filesystem::path& m
                                                   const TokenClassificationOptions& options) {
   return TokenClassification(
       std::make_shared<const TokenClassification::Impl>(impl_, find_model(model, {}), options));
+}
+
+QuestionAnswering Session::question_answering(const std::filesystem::path& model,
+                                              const QuestionAnsweringOptions& options) {
+  return QuestionAnswering(
+      std::make_shared<const QuestionAnswering::Impl>(impl_, find_model(model, {}), options));
+}
+
+FillMask Session::fill_mask(const std::filesystem::path& model, const FillMaskOptions& options) {
+  return FillMask(std::make_shared<const FillMask::Impl>(impl_, find_model(model, {}), options));
+}
+
+Tabular Session::tabular(const std::filesystem::path& model, const TabularOptions& options) {
+  return Tabular(std::make_shared<const Tabular::Impl>(impl_, find_model(model, {}), options));
 }
 
 FeatureExtraction::FeatureExtraction(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
@@ -125,5 +142,25 @@ std::vector<Outcome<std::vector<Entity>>> TokenClassification::run(
 }
 PipelineStatistics TokenClassification::statistics() const { return impl_->statistics(); }
 std::vector<ModelOutput> TokenClassification::outputs() const { return impl_->outputs(); }
+
+std::vector<Outcome<std::vector<Answer>>> QuestionAnswering::run(
+    std::span<const Question> questions, std::stop_token stop) const {
+  return impl_->run(questions, stop);
+}
+PipelineStatistics QuestionAnswering::statistics() const { return impl_->statistics(); }
+
+std::vector<Outcome<std::vector<std::vector<FilledToken>>>> FillMask::run(
+    std::span<const std::string_view> texts, std::stop_token stop) const {
+  return impl_->run(texts, stop);
+}
+std::string FillMask::mask_token() const { return impl_->mask_token(); }
+PipelineStatistics FillMask::statistics() const { return impl_->statistics(); }
+
+std::vector<Outcome<TabularResult>> Tabular::run(std::span<const TabularRow> rows,
+                                                 std::stop_token stop) const {
+  return impl_->run(rows, stop);
+}
+std::span<const TabularInput> Tabular::inputs() const { return impl_->inputs(); }
+PipelineStatistics Tabular::statistics() const { return impl_->statistics(); }
 
 }  // namespace hugot

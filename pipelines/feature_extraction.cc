@@ -70,8 +70,9 @@ FeatureExtraction::Impl::Impl(std::shared_ptr<Session::Impl> session,
   load.precision = options.precision;
   load.rows = SentenceHead::rows(read.modules, options);
   std::string output;
-  load.choose_output = [&](const LoadedModel& model) {
-    return output = choose_output(model, options.output_name, must_pool);
+  load.choose_outputs = [&](const LoadedModel& model) {
+    output = choose_output(model, options.output_name, must_pool);
+    return std::vector{output};
   };
   auto model = std::make_shared<const TextModel>(*session, std::move(read), load);
   runner_ = std::make_unique<const TextRunner>(std::move(session), std::move(model),

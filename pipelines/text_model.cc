@@ -26,12 +26,12 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-std::string choose_logits(const LoadedModel& model) {
+std::vector<std::string> choose_logits(const LoadedModel& model) {
   require(!model.outputs.empty(), ErrorCode::kInvalidData, "the graph has no outputs");
   for (const auto& port : model.outputs) {
-    if (port.name == "logits") return port.name;
+    if (port.name == "logits") return {port.name};
   }
-  return model.outputs.front().name;
+  return {model.outputs.front().name};
 }
 
 }  // namespace
@@ -49,25 +49,34 @@ TextModel::TextModel(const Session::Impl& session, ModelDirectory directory, con
   encoder.cache_directory = session.cache_directory;
   encoder.rows = options.rows;
   LoadedModel loaded = load_model(directory_.onnx_file(options.onnx_filename), session.ops);
-  encoder.output = options.choose_output(loaded);
-  outputs_ = model_outputs(loaded, {&encoder.output, 1});
+  const auto outputs = options.choose_outputs(loaded);
+  outputs_ = model_outputs(loaded, outputs);
+  encoder.output = outputs.front();
+  encoder.more_outputs.assign(outputs.begin() + 1, outputs.end());
   encoder_ = Encoder::load(std::move(loaded), session.ops, encoder);
 }
 
 std::shared_ptr<const TextModel> TextModel::classifier(Session::Impl& session,
                                                        const std::filesystem::path& directory,
                                                        const ModelOptions& options) {
+  return shared(session, directory, options, "logits", choose_logits);
+}
+
+std::shared_ptr<const TextModel> TextModel::shared(
+    Session::Impl& session, const std::filesystem::path& directory, const ModelOptions& options,
+    std::string_view kind,
+    const std::function<std::vector<std::string>(const LoadedModel&)>& choose_outputs) {
   ModelDirectory read = ModelDirectory::read(directory);
   const std::string key =
       str(std::filesystem::weakly_canonical(read.onnx_file(options.onnx_filename)).string(), '\n',
-          precision_name(options.precision));
+          precision_name(options.precision), '\n', kind);
   // Held while loading, so that two pipelines made at the same time share, too.
   const std::lock_guard lock(session.models_mutex);
   auto& known = session.models[key];
   auto model = known.lock();
   if (!model) {
     Options load{options.onnx_filename, options.precision, /*pairs=*/true, EncoderRows::kAll,
-                 choose_logits};
+                 choose_outputs};
     model = std::make_shared<const TextModel>(session, std::move(read), load);
     known = model;
   }
@@ -76,6 +85,16 @@ std::shared_ptr<const TextModel> TextModel::classifier(Session::Impl& session,
 
 std::string TextModel::label(size_t id) const {
   return id < directory_.labels.size() ? directory_.labels[id] : str("LABEL_", id);
+}
+
+std::optional<int32_t> TextModel::special_token(
+    std::string_view named, std::initializer_list<std::string_view> usual) const {
+  std::optional<int32_t> id;
+  if (!named.empty()) id = tokenizer_.token_to_id(named);
+  for (const std::string_view token : usual) {
+    if (!id) id = tokenizer_.token_to_id(token);
+  }
+  return id;
 }
 
 TextRunner::TextRunner(std::shared_ptr<Session::Impl> session,
@@ -191,6 +210,15 @@ PipelineStatistics TextRunner::statistics() const {
 void require_utf8(std::string_view text) {
   const size_t bad = validate_utf8(text);
   require(bad == kValidUtf8, ErrorCode::kInvalidData, "the text is not valid UTF-8 at byte ", bad);
+}
+
+std::vector<size_t> code_point_starts(std::string_view text) {
+  std::vector<size_t> starts;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) starts.push_back(i);
+  }
+  starts.push_back(text.size());
+  return starts;
 }
 
 }  // namespace hugot

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,8 +28,8 @@ class HUGOT_LOCAL TextModel {
     Precision precision = Precision::kModel;
     bool pairs = false;  // texts may come in pairs
     EncoderRows rows = EncoderRows::kAll;
-    // The name of the output to use.
-    std::function<std::string(const LoadedModel&)> choose_output;
+    // The names of the outputs to use, side by side in every row (EncoderOptions).
+    std::function<std::vector<std::string>(const LoadedModel&)> choose_outputs;
   };
 
   TextModel(const Session::Impl& session, ModelDirectory directory, const Options& options);
@@ -37,6 +39,11 @@ class HUGOT_LOCAL TextModel {
   static std::shared_ptr<const TextModel> classifier(Session::Impl& session,
                                                      const std::filesystem::path& directory,
                                                      const ModelOptions& options);
+  // The same with other outputs; `kind` tells such models from others.
+  static std::shared_ptr<const TextModel> shared(
+      Session::Impl& session, const std::filesystem::path& directory, const ModelOptions& options,
+      std::string_view kind,
+      const std::function<std::vector<std::string>(const LoadedModel&)>& choose_outputs);
 
   const ModelDirectory& directory() const { return directory_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
@@ -45,6 +52,10 @@ class HUGOT_LOCAL TextModel {
   bool has_type_ids() const { return has_type_ids_; }
   // id2label of config.json, or LABEL_7 as transformers calls a class without a name.
   std::string label(size_t id) const;
+  // The id of a special token: the one that the model directory names (`named`), or else the first
+  // of `usual` that the vocabulary has.
+  std::optional<int32_t> special_token(std::string_view named,
+                                       std::initializer_list<std::string_view> usual) const;
   const std::vector<ModelOutput>& outputs() const { return outputs_; }
 
  private:
@@ -118,6 +129,9 @@ class HUGOT_LOCAL TextRunner {
 
 // Throws kInvalidData for text that is not UTF-8, naming the byte.
 void require_utf8(std::string_view text);
+
+// Byte positions of the code points of a text, and its size.
+std::vector<size_t> code_point_starts(std::string_view text);
 
 }  // namespace hugot
 

@@ -10,16 +10,6 @@
 namespace hugot {
 namespace {
 
-// Byte positions of the code points of `text`, and its size.
-std::vector<size_t> code_point_starts(std::string_view text) {
-  std::vector<size_t> starts;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) starts.push_back(i);
-  }
-  starts.push_back(text.size());
-  return starts;
-}
-
 size_t code_points(std::string_view text) { return code_point_starts(text).size() - 1; }
 
 size_t best_of(std::span<const double> scores) {
@@ -78,11 +68,8 @@ TokenClassification::Impl::Impl(std::shared_ptr<Session::Impl> session,
       encode_options_.overflowing = true;
     }
   }
-  const std::string& unk = runner_.model().directory().unk_token;
-  for (const std::string_view token :
-       {std::string_view(unk), std::string_view("[UNK]"), std::string_view("<unk>")}) {
-    if (!unk_id_ && !token.empty()) unk_id_ = tokenizer.token_to_id(token);
-  }
+  unk_id_ =
+      runner_.model().special_token(runner_.model().directory().unk_token, {"[UNK]", "<unk>"});
 }
 
 std::vector<Outcome<std::vector<Entity>>> TokenClassification::Impl::run(

@@ -28,12 +28,12 @@ constexpr std::array<std::string_view, 12> kTypes = {"featureExtraction",
                                                      "crossEncoder",
                                                      "questionAnswering",
                                                      "fillMask",
+                                                     "tabular",
                                                      "imageClassification",
                                                      "zeroShotImageClassification",
                                                      "objectDetection",
-                                                     "tabular",
                                                      "textGeneration"};
-constexpr size_t kImplementedTypes = 5;
+constexpr size_t kImplementedTypes = 8;
 
 // The group of a flag in the help is the list of the types that have it, and the only place where
 // that is said; flags of all types are in the group that CLI11 gives them.
@@ -272,10 +272,12 @@ void add_run(CLI::App& app, Action& action) {
   option("--output-name", options.output_name, "graph output (default: chosen from the model)")
       ->group(group);
 
-  group = "textClassification, crossEncoder";
-  option("--top-k", options.top_k, "labels or documents with the best scores; 0: all")
+  group = "textClassification, crossEncoder, questionAnswering, fillMask";
+  option("--top-k", options.top_k, "results with the best scores; labels or documents, 0: all")
       ->check(CLI::Range(0, 1 << 30))
       ->group(group);
+
+  group = "textClassification, crossEncoder, tabular";
   option("--function", options.function,
          "of the model's scores: softmax, sigmoid or none (default: the model's own)")
       ->check(CLI::IsMember({"softmax", "sigmoid", "none"}))
@@ -310,10 +312,37 @@ void add_run(CLI::App& app, Action& action) {
          "cut long texts into windows that share N tokens (default: their end is lost)")
       ->check(CLI::Range(0, 1 << 30))
       ->group(group);
+
+  group = "tokenClassification, questionAnswering";
   option("--offsets", options.offsets,
          "unit: codepoints or bytes (default: bytes with --format hugot, else codepoints)")
       ->check(CLI::IsMember({"codepoints", "bytes"}))
       ->group(group);
+
+  group = "questionAnswering";
+  option("--max-answer-length", options.max_answer_length, "tokens of an answer at most")
+      ->check(CLI::Range(1, 1 << 30))
+      ->capture_default_str()
+      ->group(group);
+  option("--max-question-length", options.max_question_length,
+         "without influence, as in transformers: questions are never cut")
+      ->check(CLI::Range(1, 1 << 30))
+      ->group(group);
+  option("--doc-stride", options.doc_stride,
+         "tokens that windows of a long context share (default: half a window, at most 128)")
+      ->check(CLI::Range(0, 1 << 30))
+      ->group(group);
+  command
+      ->add_flag(both_spellings("--impossible-answer"), options.impossible_answer,
+                 "the empty answer is possible, too")
+      ->group(group);
+  command
+      ->add_flag(both_spellings("--no-align-to-words"), options.no_align_to_words,
+                 "answers may begin and end within words")
+      ->group(group);
+
+  group = "fillMask";
+  option("--targets", options.targets, "only these tokens, separated by commas")->group(group);
 
   command->callback([owned, &action, command] {
     action = [owned, command] {

@@ -81,8 +81,7 @@ std::unique_ptr<RowPipeline> load_entities(const RunOptions& options, Session& s
   pipeline.aggregation = kAggregations.at(options.aggregation);
   pipeline.ignore_labels = split_list(options.ignore_labels);
   pipeline.stride = options.stride;
-  pipeline.byte_offsets =
-      options.offsets.empty() ? options.format == "hugot" : options.offsets == "bytes";
+  pipeline.byte_offsets = offsets_in_bytes(options);
   pipeline.model = model_options(options);
   return std::make_unique<Entities>(session.token_classification(model_of(options), pipeline));
 }

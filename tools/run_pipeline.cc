@@ -13,7 +13,10 @@ std::unique_ptr<RowPipeline> load_pipeline(const RunOptions& options, Session& s
                   {"textClassification", load_text_classification},
                   {"zeroShotClassification", load_zero_shot},
                   {"crossEncoder", load_cross_encoder},
-                  {"tokenClassification", load_entities}};
+                  {"tokenClassification", load_entities},
+                  {"questionAnswering", load_question_answering},
+                  {"fillMask", load_fill_mask},
+                  {"tabular", load_tabular}};
   return kLoaders.at(options.type)(options, session);
 }
 
@@ -37,6 +40,10 @@ std::vector<std::string> split_list(std::string_view list) {
     list.remove_prefix(std::min(comma + 1, list.size()));
   }
   return parts;
+}
+
+bool offsets_in_bytes(const RunOptions& options) {
+  return options.offsets.empty() ? options.format == "hugot" : options.offsets == "bytes";
 }
 
 std::optional<ScoreFunction> function_from_name(std::string_view name) {

@@ -60,7 +60,17 @@ struct RunOptions {
   std::string aggregation = "simple";
   std::string ignore_labels = "O";
   std::optional<int> stride;
-  std::string offsets;
+  std::string offsets;  // questionAnswering, too
+
+  // questionAnswering
+  int max_answer_length = 15;
+  int max_question_length = 64;  // has no influence, see docs/pipelines/question_answering.md
+  std::optional<int> doc_stride;
+  bool impossible_answer = false;
+  bool no_align_to_words = false;
+
+  // fillMask
+  std::string targets;
 };
 
 // A row on its way: what came in, and the value to add.
@@ -90,6 +100,9 @@ std::unique_ptr<RowPipeline> load_text_classification(const RunOptions& options,
 std::unique_ptr<RowPipeline> load_zero_shot(const RunOptions& options, Session& session);
 std::unique_ptr<RowPipeline> load_cross_encoder(const RunOptions& options, Session& session);
 std::unique_ptr<RowPipeline> load_entities(const RunOptions& options, Session& session);
+std::unique_ptr<RowPipeline> load_question_answering(const RunOptions& options, Session& session);
+std::unique_ptr<RowPipeline> load_fill_mask(const RunOptions& options, Session& session);
+std::unique_ptr<RowPipeline> load_tabular(const RunOptions& options, Session& session);
 
 // How the results are spelled.
 inline JsonStyle json_style(const RunOptions& options) {
@@ -99,6 +112,8 @@ std::filesystem::path model_of(const RunOptions& options);
 ModelOptions model_options(const RunOptions& options);
 // Parts between commas, without the blanks around them; empty ones are left out.
 std::vector<std::string> split_list(std::string_view list);
+// The unit of --offsets; what the format has without that.
+bool offsets_in_bytes(const RunOptions& options);
 std::optional<ScoreFunction> function_from_name(std::string_view name);
 // Of a member that may be missing.
 std::optional<std::string> optional_text(const JsonRow& row, std::string_view key);

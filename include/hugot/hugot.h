@@ -1,4 +1,4 @@
-/* The C interface of hugot: pipelines of texts over transformer models in the ONNX format.
+/* The C interface of hugot: tokenizers, and pipelines of texts over transformer models in the ONNX format.
  *
  * Functions return HUGOT_OK or the class of the error; hugot_last_error() has its text. Handles are
  * freed by the function of their type, which accepts NULL. Session, pipeline and cancellation
@@ -26,5 +26,6 @@
 #include "hugot/c_classification.h"
 #include "hugot/c_common.h"
 #include "hugot/c_embedding.h"
+#include "hugot/c_tokenizer.h"
 
 #endif /* HUGOT_HUGOT_H_ */

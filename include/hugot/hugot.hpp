@@ -15,6 +15,9 @@
 #include "hugot/classification.hpp"
 #include "hugot/common.hpp"
 #include "hugot/embedding.hpp"
+#include "hugot/fill_mask.hpp"
+#include "hugot/question_answering.hpp"
+#include "hugot/tabular.hpp"
 #include "hugot/tokenizer.hpp"
 
 namespace hugot {
@@ -56,6 +59,11 @@ class HUGOT_API Session {
                              const CrossEncoderOptions& options = {});
   TokenClassification token_classification(const std::filesystem::path& model,
                                            const TokenClassificationOptions& options = {});
+
+  QuestionAnswering question_answering(const std::filesystem::path& model,
+                                       const QuestionAnsweringOptions& options = {});
+  FillMask fill_mask(const std::filesystem::path& model, const FillMaskOptions& options = {});
+  Tabular tabular(const std::filesystem::path& model, const TabularOptions& options = {});
 
   int threads() const;
 
