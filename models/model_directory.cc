@@ -55,6 +55,7 @@ void read_config(const fs::path& file, ModelDirectory& out) {
       config.update(*text);  // the text part of a model with several
     }
     out.model_type = member<std::string>(config, "model_type").value_or("");
+    out.sigmoid_pairs = out.model_type.starts_with("siglip");
     out.hidden_size = first_member<int64_t>(config, {"hidden_size", "dim", "d_model", "n_embd"});
     out.vocab_size = member<int64_t>(config, "vocab_size");
     out.positions = first_member<int64_t>(config, {"max_position_embeddings", "n_positions"});
@@ -78,12 +79,18 @@ void read_config(const fs::path& file, ModelDirectory& out) {
   });
 }
 
-// A special token is written as a string or as an object with its "content".
-void read_unk_token(const json& config, ModelDirectory& out) {
-  const auto token = config.find("unk_token");
-  if (!out.unk_token.empty() || token == config.end()) return;
-  if (token->is_string()) out.unk_token = token->get<std::string>();
-  if (token->is_object()) out.unk_token = member<std::string>(*token, "content").value_or("");
+// A special token is written as a string or as an object with its "content". The first file that
+// has it wins.
+void read_token(const json& config, const char* name, std::string& out) {
+  const auto token = config.find(name);
+  if (!out.empty() || token == config.end()) return;
+  if (token->is_string()) out = token->get<std::string>();
+  if (token->is_object()) out = member<std::string>(*token, "content").value_or("");
+}
+
+void read_tokens(const json& config, ModelDirectory& out) {
+  read_token(config, "unk_token", out.unk_token);
+  read_token(config, "pad_token", out.pad_token);
 }
 
 void read_tokenizer_config(const fs::path& file, ModelDirectory& out) {
@@ -94,7 +101,7 @@ void read_tokenizer_config(const fs::path& file, ModelDirectory& out) {
       out.tokenizer_limit = static_cast<int64_t>(*limit);
     }
     out.truncate_left = member<std::string>(config, "truncation_side") == "left";
-    read_unk_token(config, out);
+    read_tokens(config, out);
   });
 }
 
@@ -246,7 +253,7 @@ ModelDirectory ModelDirectory::read(const fs::path& root) {
   read_config(out.transformer / "config.json", out);
   read_tokenizer_config(out.transformer / "tokenizer_config.json", out);
   if (const fs::path file = out.transformer / "special_tokens_map.json"; fs::exists(file)) {
-    with_json(file, [&](const json& map) { read_unk_token(map, out); });
+    with_json(file, [&](const json& map) { read_tokens(map, out); });
   }
   read_sentence_config(out.transformer, out);
   read_prompts(root / "config_sentence_transformers.json", out);

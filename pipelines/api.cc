@@ -6,6 +6,7 @@
 #include "models/model_directory.h"
 #include "pipelines/classification.h"
 #include "pipelines/feature_extraction.h"
+#include "pipelines/image_pipelines.h"
 #include "pipelines/session.h"
 #include "pipelines/token_classification.h"
 
@@ -65,6 +66,30 @@ TokenClassification Session::token_classification(const std::filesystem::path& m
       std::make_shared<const TokenClassification::Impl>(impl_, find_model(model, {}), options));
 }
 
+ImageClassification Session::image_classification(const std::filesystem::path& model,
+                                                  const ImageClassificationOptions& options) {
+  return ImageClassification(
+      std::make_shared<const ImageClassification::Impl>(impl_, find_model(model, {}), options));
+}
+
+ObjectDetection Session::object_detection(const std::filesystem::path& model,
+                                          const ObjectDetectionOptions& options) {
+  return ObjectDetection(
+      std::make_shared<const ObjectDetection::Impl>(impl_, find_model(model, {}), options));
+}
+
+ZeroShotImageClassification Session::zero_shot_image_classification(
+    const std::filesystem::path& model, const ZeroShotImageOptions& options) {
+  return ZeroShotImageClassification(std::make_shared<const ZeroShotImageClassification::Impl>(
+      impl_, find_model(model, {}), options));
+}
+
+ImageFeatureExtraction Session::image_feature_extraction(
+    const std::filesystem::path& model, const ImageFeatureExtractionOptions& options) {
+  return ImageFeatureExtraction(
+      std::make_shared<const ImageFeatureExtraction::Impl>(impl_, find_model(model, {}), options));
+}
+
 FeatureExtraction::FeatureExtraction(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 
 EmbeddingResult FeatureExtraction::run(std::span<const std::string_view> texts,
@@ -119,5 +144,29 @@ std::vector<Outcome<std::vector<Entity>>> TokenClassification::run(
   return impl_->run(texts, stop);
 }
 PipelineStatistics TokenClassification::statistics() const { return impl_->statistics(); }
+
+std::vector<Outcome<std::vector<ScoredLabel>>> ImageClassification::run(
+    std::span<const ImageInput> images, std::stop_token stop) const {
+  return impl_->run(images, stop);
+}
+PipelineStatistics ImageClassification::statistics() const { return impl_->statistics(); }
+
+std::vector<Outcome<std::vector<Detection>>> ObjectDetection::run(
+    std::span<const ImageInput> images, std::stop_token stop) const {
+  return impl_->run(images, stop);
+}
+PipelineStatistics ObjectDetection::statistics() const { return impl_->statistics(); }
+
+std::vector<Outcome<std::vector<ScoredLabel>>> ZeroShotImageClassification::run(
+    std::span<const ZeroShotImage> images, std::stop_token stop) const {
+  return impl_->run(images, stop);
+}
+PipelineStatistics ZeroShotImageClassification::statistics() const { return impl_->statistics(); }
+
+EmbeddingResult ImageFeatureExtraction::run(std::span<const ImageInput> images,
+                                            std::stop_token stop) const {
+  return impl_->run(images, stop);
+}
+PipelineStatistics ImageFeatureExtraction::statistics() const { return impl_->statistics(); }
 
 }  // namespace hugot

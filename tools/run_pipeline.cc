@@ -13,7 +13,10 @@ std::unique_ptr<RowPipeline> load_pipeline(const RunOptions& options, Session& s
                   {"textClassification", load_text_classification},
                   {"zeroShotClassification", load_zero_shot},
                   {"crossEncoder", load_cross_encoder},
-                  {"tokenClassification", load_entities}};
+                  {"tokenClassification", load_entities},
+                  {"imageClassification", load_image_classification},
+                  {"zeroShotImageClassification", load_zero_shot_images},
+                  {"objectDetection", load_object_detection}};
   return kLoaders.at(options.type)(options, session);
 }
 

@@ -15,6 +15,7 @@
 #include "hugot/classification.hpp"
 #include "hugot/common.hpp"
 #include "hugot/embedding.hpp"
+#include "hugot/image.hpp"
 #include "hugot/tokenizer.hpp"
 
 namespace hugot {
@@ -56,6 +57,16 @@ class HUGOT_API Session {
                              const CrossEncoderOptions& options = {});
   TokenClassification token_classification(const std::filesystem::path& model,
                                            const TokenClassificationOptions& options = {});
+
+  // Pipelines of images.
+  ImageClassification image_classification(const std::filesystem::path& model,
+                                           const ImageClassificationOptions& options = {});
+  ObjectDetection object_detection(const std::filesystem::path& model,
+                                   const ObjectDetectionOptions& options = {});
+  ZeroShotImageClassification zero_shot_image_classification(
+      const std::filesystem::path& model, const ZeroShotImageOptions& options = {});
+  ImageFeatureExtraction image_feature_extraction(
+      const std::filesystem::path& model, const ImageFeatureExtractionOptions& options = {});
 
   int threads() const;
 
