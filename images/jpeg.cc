@@ -16,6 +16,7 @@ struct Session {
   jpeg_decompress_struct info;
   jpeg_error_mgr errors;
   jpeg_source_mgr source;
+  jpeg_progress_mgr progress;
   std::jmp_buf back;
   char message[JMSG_LENGTH_MAX];
   bool truncated;
@@ -50,6 +51,16 @@ void skip(j_decompress_ptr info, long count) {
   source.bytes_in_buffer -= static_cast<size_t>(count);
 }
 
+// Called now and then. A progressive file may have any number of scans, each of which costs as much
+// as a picture.
+void check_scans(j_common_ptr info) {
+  constexpr int kMostScans = 500;
+  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number <= kMostScans) return;
+  Session& session = session_of(info);
+  std::snprintf(session.message, sizeof session.message, "more than %d scans", kMostScans);
+  std::longjmp(session.back, 1);
+}
+
 void start(Session& session, Bytes bytes) {
   session.info.err = jpeg_std_error(&session.errors);
   session.info.client_data = &session;
@@ -71,6 +82,8 @@ bool read_header(Session& session) {
   if (setjmp(session.back) != 0) return false;
   jpeg_create_decompress(&session.info);
   session.info.src = &session.source;
+  session.progress.progress_monitor = check_scans;
+  session.info.progress = &session.progress;
   jpeg_save_markers(&session.info, JPEG_APP0 + 1, 0xffff);
   jpeg_read_header(&session.info, TRUE);
   return true;

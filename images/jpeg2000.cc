@@ -40,6 +40,34 @@ OPJ_BOOL seek(OPJ_OFF_T position, void* user) {
   return OPJ_TRUE;
 }
 
+// Tiles and components are what the library makes room for as soon as it has read the header, so
+// they are checked before. Position of fields: ISO/IEC 15444-1, A.5.1.
+void check_header(Bytes bytes) {
+  constexpr std::string_view kStart = "\xff\x4f\xff\x51";
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const size_t start = text.find(kStart);
+  constexpr size_t kFields = 8;  // behind the length and the capabilities
+  require(start != text.npos && bytes.size() - start >= kFields + 34, ErrorCode::kInvalidData,
+          "the image file is damaged or ends too early");
+  const auto field = [&](size_t i) {
+    uint64_t value = 0;
+    for (size_t k = 0; k < 4; ++k) value = value << 8 | at(bytes, start + kFields + 4 * i + k);
+    return value;
+  };
+  const auto tiles = [&](size_t axis) {
+    const uint64_t end = field(axis), tile = field(axis + 4), origin = field(axis + 6);
+    require(tile > 0 && origin < end, ErrorCode::kInvalidData, "the header is damaged");
+    return (end - origin + tile - 1) / tile;
+  };
+  constexpr uint64_t kSmallestTile = 14;  // bytes
+  require(tiles(0) * tiles(1) <= bytes.size() / kSmallestTile + 1, ErrorCode::kInvalidData,
+          "the image file ends too early: it has ", bytes.size(), " bytes for ",
+          tiles(0) * tiles(1), " tiles");
+  const int components = at(bytes, start + kFields + 32) << 8 | at(bytes, start + kFields + 33);
+  require(components >= 1 && components <= 4, ErrorCode::kUnsupported, components,
+          " colour components");
+}
+
 // A component's number at a pixel of the whole image as 8 bits.
 uint8_t sample(const opj_image_comp_t& component, int64_t x, int64_t y) {
   const int64_t column = std::min<int64_t>(x / component.dx, component.w - 1);
@@ -68,6 +96,7 @@ void put_ycc(uint8_t* to, int y, int cb, int cr) {
 }  // namespace
 
 Decoded decode_jpeg2000(Bytes bytes, int64_t max_pixels) {
+  check_header(bytes);
   Memory memory{bytes};
   const bool boxes = at(bytes, 0) == 0;  // a .jp2 file, not a bare codestream
   // Both are void* in the library's terms.
@@ -98,8 +127,6 @@ Decoded decode_jpeg2000(Bytes bytes, int64_t max_pixels) {
   require(header && image, ErrorCode::kInvalidData, kDamaged);
   Decoded decoded{
       make_image(int64_t{image->x1} - image->x0, int64_t{image->y1} - image->y0, max_pixels), 1};
-  require(image->numcomps >= 1 && image->numcomps <= 4, ErrorCode::kUnsupported, image->numcomps,
-          " colour components");
   require(opj_decode(codec.get(), stream.get(), image.get()) != 0, ErrorCode::kInvalidData,
           kDamaged);
   const auto* const parts = image->comps;

@@ -54,8 +54,8 @@ Decoded decode_tiff(Bytes bytes, int64_t max_pixels) {
   if (!options) throw std::bad_alloc();
   TIFFOpenOptionsSetErrorHandlerExtR(options.get(), remember, &memory);
   TIFFOpenOptionsSetWarningHandlerExtR(options.get(), ignore, &memory);
-  constexpr tmsize_t kMostAtOnce = tmsize_t{1} << 30;  // of a single allocation
-  TIFFOpenOptionsSetMaxSingleMemAlloc(options.get(), kMostAtOnce);
+  const tmsize_t most_at_once = (1 << 20) + 8 * max_pixels;  // a single allocation
+  TIFFOpenOptionsSetMaxSingleMemAlloc(options.get(), most_at_once);
   const std::unique_ptr<TIFF, decltype(&TIFFClose)> tiff(
       TIFFClientOpenExt(
           "image", "rm", &memory, read_some, [](thandle_t, void*, tmsize_t) { return tmsize_t{0}; },

@@ -21,12 +21,13 @@ std::vector<std::string> choose_logits(const LoadedModel& model) {
   return {model.outputs.front().name};
 }
 
-std::vector<std::string> choose_vectors(const LoadedModel& model, const std::string& wanted) {
+std::vector<std::string> choose_vectors(const LoadedModel& model, const std::string& wanted,
+                                        bool must_pool) {
   if (!wanted.empty()) return {wanted};
   for (const char* name : {"image_embeds", "pooler_output"}) {
-    if (port_named(model, name) != nullptr) return {name};
+    if (!must_pool && port_named(model, name) != nullptr) return {name};
   }
-  for (const int rank : {2, 3}) {
+  for (const int rank : {must_pool ? 3 : 2, 3}) {
     for (const ModelPort& port : model.outputs) {
       if (port.fact.rank() == rank && port.name != "text_embeds") return {port.name};
     }
@@ -85,11 +86,13 @@ ImageFeatureExtraction::Impl::Impl(std::shared_ptr<Session::Impl> session,
                                    const std::filesystem::path& directory,
                                    const ImageFeatureExtractionOptions& options)
     : options_(options),
-      runner_(session,
-              ImageModel::shared(*session, directory, options.model,
-                                 "vectors\n" + options.output_name, [&](const LoadedModel& model) {
-                                   return choose_vectors(model, options.output_name);
-                                 })) {
+      runner_(session, ImageModel::shared(
+                           *session, directory, options.model,
+                           str("vectors\n", options.output_name, '\n', options.pooling.has_value()),
+                           [&](const LoadedModel& model) {
+                             return choose_vectors(model, options.output_name,
+                                                   options.pooling.has_value());
+                           })) {
   require(options.truncate_dim >= 0, ErrorCode::kInvalidArgument, "truncate_dim ",
           options.truncate_dim, ": a positive number is expected");
   per_patch_ = runner_.model().outputs()[0].rank() == 3;

@@ -36,7 +36,7 @@ ZeroShotImageClassification::Impl::Impl(std::shared_ptr<Session::Impl> session,
       texts_(session, text_tower(*session, directory, options.model), options.model.max_length,
              /*pairs=*/false),
       images_(session, ImageModel::shared(*session, directory, options.model,
-                                          str("vectors\n", JointHead::kImages),
+                                          str("vectors\n", JointHead::kImages, "\n0"),
                                           [](const LoadedModel&) -> std::vector<std::string> {
                                             return {JointHead::kImages};
                                           })) {
