@@ -55,6 +55,7 @@ void read_config(const fs::path& file, ModelDirectory& out) {
       config.update(*text);  // the text part of a model with several
     }
     out.model_type = member<std::string>(config, "model_type").value_or("");
+    out.sigmoid_pairs = out.model_type.starts_with("siglip");
     out.hidden_size = first_member<int64_t>(config, {"hidden_size", "dim", "d_model", "n_embd"});
     out.vocab_size = member<int64_t>(config, "vocab_size");
     out.positions = first_member<int64_t>(config, {"max_position_embeddings", "n_positions"});
@@ -80,7 +81,8 @@ void read_config(const fs::path& file, ModelDirectory& out) {
   });
 }
 
-// A special token is written as a string or as an object with its "content".
+// A special token is written as a string or as an object with its "content". The first file that
+// has it wins.
 void read_special_tokens(const json& config, ModelDirectory& out) {
   for (const auto& [name, to] : {std::pair("unk_token", &out.unk_token),
                                  {"cls_token", &out.cls_token},

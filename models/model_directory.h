@@ -39,6 +39,8 @@ struct ModelDirectory {
   std::optional<int64_t> token_types;  // type_vocab_size
   std::vector<std::string> labels;     // id2label
   std::string problem_type;  // regression, single_label_classification, multi_label_classification
+  // Of a model for images and texts: each pair is judged by itself, and texts are padded.
+  bool sigmoid_pairs = false;
   // Python name of the function that a cross-encoder applies to its scores.
   std::string cross_encoder_activation;
 

@@ -7,6 +7,7 @@
 #include "pipelines/classification.h"
 #include "pipelines/feature_extraction.h"
 #include "pipelines/fill_mask.h"
+#include "pipelines/image_pipelines.h"
 #include "pipelines/question_answering.h"
 #include "pipelines/session.h"
 #include "pipelines/tabular.h"
@@ -80,6 +81,30 @@ FillMask Session::fill_mask(const std::filesystem::path& model, const FillMaskOp
 
 Tabular Session::tabular(const std::filesystem::path& model, const TabularOptions& options) {
   return Tabular(std::make_shared<const Tabular::Impl>(impl_, find_model(model, {}), options));
+}
+
+ImageClassification Session::image_classification(const std::filesystem::path& model,
+                                                  const ImageClassificationOptions& options) {
+  return ImageClassification(
+      std::make_shared<const ImageClassification::Impl>(impl_, find_model(model, {}), options));
+}
+
+ObjectDetection Session::object_detection(const std::filesystem::path& model,
+                                          const ObjectDetectionOptions& options) {
+  return ObjectDetection(
+      std::make_shared<const ObjectDetection::Impl>(impl_, find_model(model, {}), options));
+}
+
+ZeroShotImageClassification Session::zero_shot_image_classification(
+    const std::filesystem::path& model, const ZeroShotImageOptions& options) {
+  return ZeroShotImageClassification(std::make_shared<const ZeroShotImageClassification::Impl>(
+      impl_, find_model(model, {}), options));
+}
+
+ImageFeatureExtraction Session::image_feature_extraction(
+    const std::filesystem::path& model, const ImageFeatureExtractionOptions& options) {
+  return ImageFeatureExtraction(
+      std::make_shared<const ImageFeatureExtraction::Impl>(impl_, find_model(model, {}), options));
 }
 
 FeatureExtraction::FeatureExtraction(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
@@ -162,5 +187,29 @@ std::vector<Outcome<TabularResult>> Tabular::run(std::span<const TabularRow> row
 }
 std::span<const TabularInput> Tabular::inputs() const { return impl_->inputs(); }
 PipelineStatistics Tabular::statistics() const { return impl_->statistics(); }
+
+std::vector<Outcome<std::vector<ScoredLabel>>> ImageClassification::run(
+    std::span<const ImageInput> images, std::stop_token stop) const {
+  return impl_->run(images, stop);
+}
+PipelineStatistics ImageClassification::statistics() const { return impl_->statistics(); }
+
+std::vector<Outcome<std::vector<Detection>>> ObjectDetection::run(
+    std::span<const ImageInput> images, std::stop_token stop) const {
+  return impl_->run(images, stop);
+}
+PipelineStatistics ObjectDetection::statistics() const { return impl_->statistics(); }
+
+std::vector<Outcome<std::vector<ScoredLabel>>> ZeroShotImageClassification::run(
+    std::span<const ZeroShotImage> images, std::stop_token stop) const {
+  return impl_->run(images, stop);
+}
+PipelineStatistics ZeroShotImageClassification::statistics() const { return impl_->statistics(); }
+
+EmbeddingResult ImageFeatureExtraction::run(std::span<const ImageInput> images,
+                                            std::stop_token stop) const {
+  return impl_->run(images, stop);
+}
+PipelineStatistics ImageFeatureExtraction::statistics() const { return impl_->statistics(); }
 
 }  // namespace hugot

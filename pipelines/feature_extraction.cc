@@ -47,6 +47,7 @@ std::string choose_output(const LoadedModel& model, const std::string& wanted, b
     if (choice == nullptr) choice = of_rank(3);
   } else {
     choice = named("sentence_embedding");
+    if (choice == nullptr) choice = named("text_embeds");
   }
   if (choice == nullptr) choice = of_rank(2);
   if (choice == nullptr) choice = of_rank(3);

@@ -29,4 +29,17 @@ std::span<const float> class_scores(const float* data, int64_t rows, int64_t wid
   return {data, static_cast<size_t>(width)};
 }
 
+std::string fill_template(std::string_view format, std::string_view label) {
+  const size_t place = format.find("{}");
+  require(place != std::string_view::npos, ErrorCode::kInvalidArgument, "the hypothesis template '",
+          format, "' has no {} for the label");
+  std::string out;
+  size_t begin = 0;
+  for (size_t at = place; at != std::string_view::npos; at = format.find("{}", begin)) {
+    out.append(format, begin, at - begin).append(label);
+    begin = at + 2;
+  }
+  return out.append(format, begin);
+}
+
 }  // namespace hugot

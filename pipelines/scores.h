@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "hugot/hugot.hpp"
@@ -16,6 +18,10 @@ std::vector<double> apply_function(ScoreFunction function, std::span<const float
 // Scores of a text from a sink of TextModel::classifier(): one row. Throws kUnsupported for an
 // output with a row per token.
 std::span<const float> class_scores(const float* data, int64_t rows, int64_t width);
+
+// The template of a hypothesis with the label in the place of every "{}". Throws kInvalidArgument
+// when there is none.
+std::string fill_template(std::string_view format, std::string_view label);
 
 }  // namespace hugot
 

@@ -14,6 +14,7 @@
 
 namespace hugot {
 
+class ImageModel;
 class TextModel;
 
 class HUGOT_LOCAL Session::Impl {
@@ -28,6 +29,7 @@ class HUGOT_LOCAL Session::Impl {
   // Models that pipelines share, by file and precision.
   std::mutex models_mutex;
   std::map<std::string, std::weak_ptr<const TextModel>> models;
+  std::map<std::string, std::weak_ptr<const ImageModel>> image_models;
 };
 
 }  // namespace hugot

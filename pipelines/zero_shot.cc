@@ -14,19 +14,6 @@ bool begins_with_entail(std::string_view label) {
                     [](char want, char have) { return have == want || have == want - 'a' + 'A'; });
 }
 
-std::string hypothesis(std::string_view format, std::string_view label) {
-  const size_t place = format.find("{}");
-  require(place != std::string_view::npos, ErrorCode::kInvalidArgument, "the hypothesis template '",
-          format, "' has no {} for the label");
-  std::string out;
-  size_t begin = 0;
-  for (size_t at = place; at != std::string_view::npos; at = format.find("{}", begin)) {
-    out.append(format, begin, at - begin).append(label);
-    begin = at + 2;
-  }
-  return out.append(format, begin);
-}
-
 }  // namespace
 
 ZeroShotClassification::Impl::Impl(std::shared_ptr<Session::Impl> session,
@@ -35,7 +22,7 @@ ZeroShotClassification::Impl::Impl(std::shared_ptr<Session::Impl> session,
     : runner_(session, TextModel::classifier(*session, directory, options.model),
               options.model.max_length, /*pairs=*/true),
       options_(options) {
-  hypothesis(options_.hypothesis_template, "");
+  fill_template(options_.hypothesis_template, "");
   const auto& labels = runner_.model().directory().labels;
   require(labels.size() >= 2, ErrorCode::kInvalidData, "model directory ", directory.string(),
           ": config.json names no two classes (id2label), one of them entailment");
@@ -66,10 +53,10 @@ std::vector<Outcome<std::vector<ScoredLabel>>> ZeroShotClassification::Impl::run
       require(!labels.empty(), ErrorCode::kInvalidArgument, "no labels are given");
       require(!texts[i].text.empty(), ErrorCode::kInvalidData, "the text is empty");
       for (const std::string& label : labels) {
-        hypotheses.push_back(hypothesis(texts[i].hypothesis_template.empty()
-                                            ? options_.hypothesis_template
-                                            : texts[i].hypothesis_template,
-                                        label));
+        hypotheses.push_back(fill_template(texts[i].hypothesis_template.empty()
+                                               ? options_.hypothesis_template
+                                               : texts[i].hypothesis_template,
+                                           label));
         premises.push_back(texts[i].text);
       }
     } catch (const Error& error) {

@@ -20,9 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
     "include/hugot": [],
     "base": ["include/hugot"],
+    "images": ["base"],
     "graph": ["base"],
     "onnx": ["graph"],
-    "kernels": ["graph"],
+    "kernels": ["graph", "images"],
     "tokenizer": ["base"],
     "autodiff": ["onnx", "kernels", "tokenizer"],
     "models": ["autodiff"],

@@ -33,7 +33,7 @@ constexpr std::array<std::string_view, 12> kTypes = {"featureExtraction",
                                                      "zeroShotImageClassification",
                                                      "objectDetection",
                                                      "textGeneration"};
-constexpr size_t kImplementedTypes = 8;
+constexpr size_t kImplementedTypes = 11;
 
 // The group of a flag in the help is the list of the types that have it, and the only place where
 // that is said; flags of all types are in the group that CLI11 gives them.
@@ -271,13 +271,20 @@ void add_run(CLI::App& app, Action& action) {
       ->group(group);
   option("--output-name", options.output_name, "graph output (default: chosen from the model)")
       ->group(group);
+  command
+      ->add_flag("--image", options.image,
+                 "\"input\" is the path of an image (default: when the model takes nothing else)")
+      ->group(group);
 
-  group = "textClassification, crossEncoder, questionAnswering, fillMask";
-  option("--top-k", options.top_k, "results with the best scores; labels or documents, 0: all")
+  group =
+      "textClassification, crossEncoder, questionAnswering, fillMask, imageClassification, "
+      "objectDetection";
+  option("--top-k", options.top_k,
+         "results with the best scores; labels, documents or boxes, 0: all")
       ->check(CLI::Range(0, 1 << 30))
       ->group(group);
 
-  group = "textClassification, crossEncoder, tabular";
+  group = "textClassification, crossEncoder, tabular, imageClassification";
   option("--function", options.function,
          "of the model's scores: softmax, sigmoid or none (default: the model's own)")
       ->check(CLI::IsMember({"softmax", "sigmoid", "none"}))
@@ -287,16 +294,19 @@ void add_run(CLI::App& app, Action& action) {
   command->add_flag(both_spellings("--multi-label"), options.multi_label, "each label by itself")
       ->group(group);
 
-  group = "zeroShotClassification";
+  group = "zeroShotClassification, zeroShotImageClassification";
   option("--labels", options.labels, "labels of rows without \"labels\", separated by commas")
       ->group(group);
-  option("--hypothesis-template", options.hypothesis_template, "{} stands for the label")
-      ->capture_default_str()
+  option("--hypothesis-template", options.hypothesis_template,
+         "{} stands for the label (default: 'This example is {}.', of images 'This is a photo of "
+         "{}.')")
+      ->group(group);
+
+  group = "crossEncoder, objectDetection";
+  option("--score-threshold", options.score_threshold, "documents and boxes with less are left out")
       ->group(group);
 
   group = "crossEncoder";
-  option("--score-threshold", options.score_threshold, "documents with less are left out")
-      ->group(group);
   command->add_flag(both_spellings("--no-sort"), options.no_sort, "documents in their own order")
       ->group(group);
 

@@ -197,7 +197,7 @@ std::unique_ptr<RowPipeline> load_text_classification(const RunOptions& options,
 std::unique_ptr<RowPipeline> load_zero_shot(const RunOptions& options, Session& session) {
   ZeroShotOptions pipeline;
   pipeline.labels = split_list(options.labels);
-  pipeline.hypothesis_template = options.hypothesis_template;
+  if (options.hypothesis_template) pipeline.hypothesis_template = *options.hypothesis_template;
   pipeline.multi_label = options.multi_label;
   pipeline.model = model_options(options);
   return std::make_unique<ZeroShot>(session.zero_shot_classification(model_of(options), pipeline));

@@ -7,9 +7,7 @@
 #include "tools/run_pipeline.h"
 
 namespace hugot::tools {
-namespace {
-
-void store(const EmbeddingResult& result, const std::vector<Row*>& rows, JsonStyle style) {
+void store_vectors(const EmbeddingResult& result, const std::vector<Row*>& rows, JsonStyle style) {
   for (size_t i = 0; i < rows.size(); ++i) {
     if (!result.errors.empty() && !result.errors[i].empty()) {
       rows[i]->error = result.errors[i];
@@ -23,6 +21,8 @@ void store(const EmbeddingResult& result, const std::vector<Row*>& rows, JsonSty
     }
   }
 }
+
+namespace {
 
 class Embedding : public RowPipeline {
  public:
@@ -43,9 +43,9 @@ class Embedding : public RowPipeline {
       }
     });
     if (!texts.empty()) {
-      store(pipeline_.run(std::span<const std::string>(texts), stop), with_text, style);
+      store_vectors(pipeline_.run(std::span<const std::string>(texts), stop), with_text, style);
     }
-    if (!ids.empty()) store(pipeline_.run_ids(ids, stop), with_ids, style);
+    if (!ids.empty()) store_vectors(pipeline_.run_ids(ids, stop), with_ids, style);
   }
   PipelineStatistics statistics() const override { return pipeline_.statistics(); }
 
@@ -56,6 +56,7 @@ class Embedding : public RowPipeline {
 }  // namespace
 
 std::unique_ptr<RowPipeline> load_embedding(const RunOptions& options, Session& session) {
+  if (embeds_images(options)) return load_image_embedding(options, session);
   FeatureExtractionOptions pipeline;
   pipeline.normalize = options.normalize;
   if (!options.pooling.empty()) pipeline.pooling = pooling_from_name(options.pooling);

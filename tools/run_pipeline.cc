@@ -16,7 +16,10 @@ std::unique_ptr<RowPipeline> load_pipeline(const RunOptions& options, Session& s
                   {"tokenClassification", load_entities},
                   {"questionAnswering", load_question_answering},
                   {"fillMask", load_fill_mask},
-                  {"tabular", load_tabular}};
+                  {"tabular", load_tabular},
+                  {"imageClassification", load_image_classification},
+                  {"zeroShotImageClassification", load_zero_shot_images},
+                  {"objectDetection", load_object_detection}};
   return kLoaders.at(options.type)(options, session);
 }
 

@@ -46,13 +46,14 @@ struct RunOptions {
   int truncate_dim = 0;
   std::string prompt_name;
   std::string output_name;
+  bool image = false;
 
   // textClassification, zeroShotClassification, crossEncoder
   std::optional<int> top_k;
   std::string function;
   bool multi_label = false;
   std::string labels;
-  std::string hypothesis_template = "This example is {}.";
+  std::optional<std::string> hypothesis_template;
   std::optional<double> score_threshold;
   bool no_sort = false;
 
@@ -103,6 +104,14 @@ std::unique_ptr<RowPipeline> load_entities(const RunOptions& options, Session& s
 std::unique_ptr<RowPipeline> load_question_answering(const RunOptions& options, Session& session);
 std::unique_ptr<RowPipeline> load_fill_mask(const RunOptions& options, Session& session);
 std::unique_ptr<RowPipeline> load_tabular(const RunOptions& options, Session& session);
+std::unique_ptr<RowPipeline> load_image_classification(const RunOptions& options, Session& session);
+std::unique_ptr<RowPipeline> load_object_detection(const RunOptions& options, Session& session);
+std::unique_ptr<RowPipeline> load_zero_shot_images(const RunOptions& options, Session& session);
+std::unique_ptr<RowPipeline> load_image_embedding(const RunOptions& options, Session& session);
+// Whether featureExtraction is about images: asked for, or the graph takes nothing else.
+bool embeds_images(const RunOptions& options);
+// Vectors to the rows that they belong to.
+void store_vectors(const EmbeddingResult& result, const std::vector<Row*>& rows, JsonStyle style);
 
 // How the results are spelled.
 inline JsonStyle json_style(const RunOptions& options) {

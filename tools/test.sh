@@ -123,6 +123,7 @@ fuzz_suites() {
   fuzz tokenizer_json 1500 --max-bytes 8000 "$data/tokenizer" "$data/tiny-bert/tokenizer.json" \
     "$seeds/tokenizer"
   fuzz tokenizer_text 500 "$seeds/text"
+  fuzz images 3000 --max-bytes 8000 "$data/images"
   fuzz npz 3000 "$data/arrays"
   fuzz safetensors 1000 --suffix .safetensors "$data/tiny-bert"
   fuzz jsonl 1500 --suffix .jsonl "$seeds/jsonl" examples
@@ -177,6 +178,10 @@ examples() {
     name=$SHARED/data/zoo/${pair#*:}
     [ ! -d "$name" ] || "$BUILD/examples/example_pipelines_c" "${pair%%:*}" "$name"
   done
+  for pair in classify_images:image-vit detect_objects:detr zero_shot_images:clip embed_images:clip; do
+    name=$SHARED/data/zoo/${pair#*:}
+    [ ! -d "$name" ] || "$BUILD/examples/example_${pair%%:*}" "$name" "$name"/images/{gray.png,shapes.jpg}
+  done
 }
 
 # -- work
@@ -199,7 +204,7 @@ suite cli-run python3 tests/cli_run_test.py "$BUILD/hugot"
 suite bench python3 tests/bench_test.py "$BUILD/hugot"
 conformance
 suite onnx-cases "$BUILD/hugot" onnx-test tests/data/onnx-cases
-accept "" "$BUILD/hugot" "" minilm embeddings stable classify cross zeroshot entities tokenizers
+accept "" "$BUILD/hugot" "" minilm embeddings stable classify cross zeroshot entities images tokenizers
 accept_graphs
 if [ -d "$SHARED/data/zoo" ]; then
   suite zoo-ragged "$BUILD/venv/bin/python" tests/zoo_ragged.py --hugot "$BUILD/hugot" \

@@ -16,6 +16,7 @@
 #include "hugot/common.hpp"
 #include "hugot/embedding.hpp"
 #include "hugot/fill_mask.hpp"
+#include "hugot/image.hpp"
 #include "hugot/question_answering.hpp"
 #include "hugot/tabular.hpp"
 #include "hugot/tokenizer.hpp"
@@ -64,6 +65,16 @@ class HUGOT_API Session {
                                        const QuestionAnsweringOptions& options = {});
   FillMask fill_mask(const std::filesystem::path& model, const FillMaskOptions& options = {});
   Tabular tabular(const std::filesystem::path& model, const TabularOptions& options = {});
+
+  // Pipelines of images.
+  ImageClassification image_classification(const std::filesystem::path& model,
+                                           const ImageClassificationOptions& options = {});
+  ObjectDetection object_detection(const std::filesystem::path& model,
+                                   const ObjectDetectionOptions& options = {});
+  ZeroShotImageClassification zero_shot_image_classification(
+      const std::filesystem::path& model, const ZeroShotImageOptions& options = {});
+  ImageFeatureExtraction image_feature_extraction(
+      const std::filesystem::path& model, const ImageFeatureExtractionOptions& options = {});
 
   int threads() const;
 
