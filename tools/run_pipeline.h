@@ -46,6 +46,7 @@ struct RunOptions {
   int truncate_dim = 0;
   std::string prompt_name;
   std::string output_name;
+  std::string quantize;
 
   // textClassification, zeroShotClassification, crossEncoder
   std::optional<int> top_k;
