@@ -130,6 +130,12 @@ EmbeddingResult FeatureExtraction::run_ids(std::span<const std::vector<int32_t>>
   return impl_->run_ids(ids, std::move(stop));
 }
 
+std::vector<Outcome<TokenVectors>> FeatureExtraction::run_tokens(std::span<const std::string> texts,
+                                                                 std::stop_token stop) const {
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  return impl_->run_tokens(views, std::move(stop));
+}
+
 size_t FeatureExtraction::dim() const { return impl_->dim(); }
 int FeatureExtraction::max_length() const { return impl_->max_length(); }
 PipelineStatistics FeatureExtraction::statistics() const { return impl_->statistics(); }
@@ -164,6 +170,10 @@ std::vector<ModelOutput> CrossEncoder::outputs() const { return impl_->outputs()
 std::vector<Outcome<std::vector<Entity>>> TokenClassification::run(
     std::span<const std::string_view> texts, std::stop_token stop) const {
   return impl_->run(texts, stop);
+}
+std::vector<Outcome<std::vector<Entity>>> TokenClassification::run_words(
+    std::span<const std::vector<std::string>> texts, std::stop_token stop) const {
+  return impl_->run_words(texts, stop);
 }
 PipelineStatistics TokenClassification::statistics() const { return impl_->statistics(); }
 std::vector<ModelOutput> TokenClassification::outputs() const { return impl_->outputs(); }

@@ -1,6 +1,7 @@
 #include "pipelines/feature_extraction.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "base/unicode.h"
@@ -62,14 +63,17 @@ FeatureExtraction::Impl::Impl(std::shared_ptr<Session::Impl> session,
   require(options.truncate_dim >= 0, ErrorCode::kInvalidArgument, "truncate_dim ",
           options.truncate_dim, ": a positive number is expected");
   ModelDirectory read = ModelDirectory::read(directory);
-  const bool must_pool = options.pooling || !read.modules.empty();
+  token_vectors_ = options.token_vectors;
+  require(!token_vectors_ || !options.pooling, ErrorCode::kInvalidArgument,
+          "vectors of tokens are not pooled");
+  const bool must_pool = token_vectors_ || options.pooling || !read.modules.empty();
   // Before the graph is loaded, which takes longest.
   prompt_ = read.prompt(options.prompt_name);
   read.max_length(options.max_length);
   TextModel::Options load;
   load.onnx_filename = options.onnx_filename;
   load.precision = options.precision;
-  load.rows = SentenceHead::rows(read.modules, options);
+  load.rows = token_vectors_ ? EncoderRows::kAll : SentenceHead::rows(read.modules, options);
   std::string output;
   load.choose_outputs = [&](const LoadedModel& model) {
     output = choose_output(model, options.output_name, must_pool);
@@ -88,6 +92,8 @@ FeatureExtraction::Impl::Impl(std::shared_ptr<Session::Impl> session,
   }
   require(encoder().per_token() || !options.pooling, ErrorCode::kInvalidArgument, "output '",
           output, "' has one row per text: there is nothing to pool");
+  require(encoder().per_token() || !token_vectors_, ErrorCode::kInvalidArgument, "output '", output,
+          "' has one row per text: there are no vectors of tokens");
   head_ = std::make_unique<const SentenceHead>(this->directory().modules, options,
                                                encoder().per_token());
   find_dim(options.truncate_dim);
@@ -95,9 +101,13 @@ FeatureExtraction::Impl::Impl(std::shared_ptr<Session::Impl> session,
 
 // The length of the vectors, for which the model is run only when there is no other way.
 void FeatureExtraction::Impl::find_dim(int truncate_dim) {
+  const auto size_of = [&](const float* rows, int64_t count, int64_t row_width) {
+    return token_vectors_ ? static_cast<size_t>(row_width)
+                          : head_->apply(rows, count, row_width, 0).size();
+  };
   if (const auto width = encoder().width()) {
     const std::vector<float> row(static_cast<size_t>(*width));
-    dim_ = head_->apply(row.data(), 1, *width, 0).size();
+    dim_ = size_of(row.data(), 1, *width);
   } else {
     std::vector<int32_t> ids;
     runner_->model().tokenizer().encode_ids("a", runner_->encode_options(), ids);
@@ -105,11 +115,12 @@ void FeatureExtraction::Impl::find_dim(int truncate_dim) {
     const EncoderText text{ids, {}};
     encoder().run({&text, 1}, runner_->pool(),
                   [&](size_t, const float* rows, int64_t count, int64_t row_width) {
-                    dim_ = head_->apply(rows, count, row_width, 0).size();
+                    dim_ = size_of(rows, count, row_width);
                   });
   }
   require(static_cast<size_t>(truncate_dim) <= dim_, ErrorCode::kInvalidArgument, "truncate_dim ",
           truncate_dim, ": the model's vectors have ", dim_, " elements only");
+  if (token_vectors_ && truncate_dim > 0) dim_ = static_cast<size_t>(truncate_dim);
 }
 
 void FeatureExtraction::Impl::tokenize(std::string_view text, TextItem& item) const {
@@ -157,6 +168,8 @@ void FeatureExtraction::Impl::check_ids(TextItem& item) const {
 
 EmbeddingResult FeatureExtraction::Impl::embed(std::vector<TextItem>& items, int64_t prompt_tokens,
                                                std::stop_token stop) const {
+  require(!token_vectors_, ErrorCode::kInvalidArgument,
+          "token_vectors is set: only run_tokens() can be used");
   EmbeddingResult result;
   result.rows = items.size();
   result.dim = dim_;
@@ -180,6 +193,56 @@ EmbeddingResult FeatureExtraction::Impl::embed(std::vector<TextItem>& items, int
   }
   runner_->count_results(failed);
   return result;
+}
+
+std::vector<Outcome<TokenVectors>> FeatureExtraction::Impl::run_tokens(
+    std::span<const std::string_view> texts, std::stop_token stop) const {
+  require(token_vectors_, ErrorCode::kInvalidArgument,
+          "run_tokens() needs the option token_vectors");
+  std::vector<Outcome<TokenVectors>> out(texts.size());
+  std::vector<TextItem> items(texts.size());
+  runner_->tokenize(
+      texts.size(), [&](size_t i) { tokenize(texts[i], items[i]); },
+      [&](size_t i) -> std::string& { return items[i].error; }, stop);
+  const auto sink = [&](size_t text, const float* data, int64_t rows, int64_t width) {
+    TokenVectors& vectors = out[text].value;
+    vectors = {static_cast<size_t>(rows), 0, {}};
+    for (int64_t row = 0; row < rows; ++row) {
+      std::vector<double> vector(data + row * width, data + (row + 1) * width);
+      head_->finish(vector);
+      vectors.dim = vector.size();
+      for (const double x : vector) vectors.values.push_back(static_cast<float>(x));
+    }
+  };
+  runner_->run(items, items.size(), sink, std::move(stop));
+  for (size_t i = 0; i < items.size(); ++i) {
+    out[i].error = std::move(items[i].error);
+    if (!out[i].error.empty()) out[i].value = {};
+  }
+  return out;
+}
+
+std::vector<int8_t> quantize_int8(std::span<const float> vector) {
+  float most = 0;
+  for (const float x : vector) {
+    require(std::isfinite(x), ErrorCode::kInvalidArgument,
+            "a vector with infinite or undefined numbers cannot be quantized");
+    most = std::max(most, std::abs(x));
+  }
+  std::vector<int8_t> out(vector.size());
+  if (most == 0) return out;
+  std::transform(vector.begin(), vector.end(), out.begin(), [&](float x) {
+    return static_cast<int8_t>(std::lround(127.0 * double{x} / double{most}));
+  });
+  return out;
+}
+
+std::vector<uint8_t> quantize_binary(std::span<const float> vector) {
+  std::vector<uint8_t> out((vector.size() + 7) / 8);
+  for (size_t i = 0; i < vector.size(); ++i) {
+    if (vector[i] > 0) out[i / 8] = static_cast<uint8_t>(out[i / 8] | 0x80 >> i % 8);
+  }
+  return out;
 }
 
 std::vector<int32_t> FeatureExtraction::Impl::token_ids(std::string_view text) const {

@@ -29,6 +29,8 @@ class SentenceHead {
   // The text's vector. `prompt_tokens` of the rows are a prompt.
   std::vector<double> apply(const float* rows, int64_t count, int64_t width,
                             int64_t prompt_tokens) const;
+  // Only truncation and normalization, of a single vector.
+  void finish(std::vector<double>& vector) const;
 
  private:
   struct Normalize {};
@@ -50,6 +52,8 @@ class HUGOT_LOCAL FeatureExtraction::Impl {
 
   EmbeddingResult run(std::span<const std::string_view> texts, std::stop_token stop) const;
   EmbeddingResult run_ids(std::span<const std::vector<int32_t>> ids, std::stop_token stop) const;
+  std::vector<Outcome<TokenVectors>> run_tokens(std::span<const std::string_view> texts,
+                                                std::stop_token stop) const;
 
   size_t dim() const { return dim_; }
   int max_length() const { return static_cast<int>(runner_->max_length()); }
@@ -74,6 +78,7 @@ class HUGOT_LOCAL FeatureExtraction::Impl {
   int64_t prompt_tokens_ = 0;
   std::unique_ptr<const TextRunner> runner_;
   std::unique_ptr<const SentenceHead> head_;
+  bool token_vectors_ = false;
   size_t dim_ = 0;
 };
 

@@ -65,9 +65,13 @@ std::vector<double> SentenceHead::apply(const float* rows, int64_t count, int64_
       normalize_l2(vector);
     }
   }
+  finish(vector);
+  return vector;
+}
+
+void SentenceHead::finish(std::vector<double>& vector) const {
   if (truncate_dim_ > 0) vector.resize(std::min(vector.size(), truncate_dim_));
   if (normalize_) normalize_l2(vector);
-  return vector;
 }
 
 }  // namespace hugot

@@ -74,13 +74,54 @@ TokenClassification::Impl::Impl(std::shared_ptr<Session::Impl> session,
 
 std::vector<Outcome<std::vector<Entity>>> TokenClassification::Impl::run(
     std::span<const std::string_view> texts, const std::stop_token& stop) const {
+  const auto encode = [&](size_t i) {
+    require_utf8(texts[i]);
+    return runner_.model().tokenizer().encode(texts[i], encode_options_);
+  };
+  return run_encoded(texts, /*given_words=*/false, encode, stop);
+}
+
+std::vector<Outcome<std::vector<Entity>>> TokenClassification::Impl::run_words(
+    std::span<const std::vector<std::string>> texts, const std::stop_token& stop) const {
+  std::vector<std::string> joined(texts.size());
+  for (size_t i = 0; i < texts.size(); ++i) {
+    for (size_t k = 0; k < texts[i].size(); ++k) joined[i].append(k == 0 ? "" : " ") += texts[i][k];
+  }
+  const auto encode = [&](size_t i) {
+    require_utf8(joined[i]);
+    std::vector<uint32_t> starts;  // of the words, in code points
+    size_t start = 0;
+    for (const std::string& word : texts[i]) {
+      starts.push_back(static_cast<uint32_t>(start));
+      start += code_points(word) + 1;
+    }
+    const std::vector<std::string_view> words(texts[i].begin(), texts[i].end());
+    Encoding encoding = runner_.model().tokenizer().encode_words(words, encode_options_);
+    const auto shift = [&](Encoding& window) {
+      for (size_t k = 0; k < window.size(); ++k) {
+        if (window.word_ids[k] < 0) continue;
+        const uint32_t by = starts[static_cast<size_t>(window.word_ids[k])];
+        window.offsets[k].begin += by;
+        window.offsets[k].end += by;
+      }
+    };
+    shift(encoding);
+    for (Encoding& window : encoding.overflowing) shift(window);
+    return encoding;
+  };
+  const std::vector<std::string_view> views(joined.begin(), joined.end());
+  return run_encoded(views, /*given_words=*/true, encode, stop);
+}
+
+std::vector<Outcome<std::vector<Entity>>> TokenClassification::Impl::run_encoded(
+    std::span<const std::string_view> texts, bool given_words,
+    const std::function<Encoding(size_t)>& encode, const std::stop_token& stop) const {
   std::vector<Outcome<std::vector<Entity>>> out(texts.size());
   std::vector<std::vector<Encoding>> windows(texts.size());
   runner_.tokenize(
       texts.size(),
       [&](size_t i) {
-        require_utf8(texts[i]);
-        Encoding first = runner_.model().tokenizer().encode(texts[i], encode_options_);
+        Encoding first = encode(i);
         auto rest = std::move(first.overflowing);
         windows[i].push_back(std::move(first));
         std::move(rest.begin(), rest.end(), std::back_inserter(windows[i]));
@@ -123,7 +164,7 @@ std::vector<Outcome<std::vector<Entity>>> TokenClassification::Impl::run(
     const auto bytes = code_point_starts(texts[i]);
     for (size_t k = 0; k < windows[i].size(); ++k) {
       if (windows[i][k].ids.empty()) continue;
-      auto tokens = pieces(windows[i][k], texts[i], bytes, scores[first + k]);
+      auto tokens = pieces(windows[i][k], texts[i], bytes, scores[first + k], given_words);
       if (options_.aggregation == Aggregation::kNone) {
         for (Piece& token : tokens) {
           std::string label = runner_.model().label(token.label);
@@ -154,11 +195,12 @@ bool TokenClassification::Impl::ignored(const std::string& label) const {
 
 std::vector<TokenClassification::Impl::Piece> TokenClassification::Impl::pieces(
     const Encoding& window, std::string_view text, std::span<const size_t> bytes,
-    const std::vector<double>& scores) const {
+    const std::vector<double>& scores, bool given_words) const {
   const Tokenizer& tokenizer = runner_.model().tokenizer();
   const bool has_prefix = !tokenizer.continuing_prefix().empty();
   const size_t width = scores.size() / window.size();
   std::vector<Piece> out;
+  int32_t last_word = -1;
   for (size_t i = 0; i < window.size(); ++i) {
     if (window.special_tokens_mask[i] != 0) continue;
     Piece& piece = out.emplace_back();
@@ -182,6 +224,10 @@ std::vector<TokenClassification::Impl::Piece> TokenClassification::Impl::pieces(
     if (piece.id == unk_id_) {
       piece.word = slice;
       piece.continues = false;
+    }
+    if (given_words) {
+      piece.continues = window.word_ids[i] >= 0 && window.word_ids[i] == last_word;
+      last_word = window.word_ids[i];
     }
   }
   return out;

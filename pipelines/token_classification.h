@@ -2,6 +2,7 @@
 #ifndef HUGOT_PIPELINES_TOKEN_CLASSIFICATION_H_
 #define HUGOT_PIPELINES_TOKEN_CLASSIFICATION_H_
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -18,6 +19,8 @@ class HUGOT_LOCAL TokenClassification::Impl {
        const TokenClassificationOptions& options);
   std::vector<Outcome<std::vector<Entity>>> run(std::span<const std::string_view> texts,
                                                 const std::stop_token& stop) const;
+  std::vector<Outcome<std::vector<Entity>>> run_words(
+      std::span<const std::vector<std::string>> texts, const std::stop_token& stop) const;
   PipelineStatistics statistics() const { return runner_.statistics(); }
   const std::vector<ModelOutput>& outputs() const { return runner_.model().outputs(); }
 
@@ -34,8 +37,14 @@ class HUGOT_LOCAL TokenClassification::Impl {
     double score = 0;
   };
 
+  // `encode` gives text i with what was cut off; `given_words`: word ids are those of words that
+  // the caller has made.
+  std::vector<Outcome<std::vector<Entity>>> run_encoded(
+      std::span<const std::string_view> texts, bool given_words,
+      const std::function<Encoding(size_t)>& encode, const std::stop_token& stop) const;
   std::vector<Piece> pieces(const Encoding& window, std::string_view text,
-                            std::span<const size_t> bytes, const std::vector<double>& scores) const;
+                            std::span<const size_t> bytes, const std::vector<double>& scores,
+                            bool given_words) const;
   Piece word_of(std::span<const Piece> tokens) const;
   std::vector<Piece> words_of(std::span<const Piece> tokens) const;
   void group(std::span<const Piece> pieces, std::vector<Entity>& out) const;

@@ -68,7 +68,7 @@ class Usage(unittest.TestCase):
         self.assertIn("featureExtraction", err)
 
     def test_types_and_options_of_later_versions(self):
-        for args in (["--type", "fillMask"], ["--device", "cuda:0"]):
+        for args in (["--type", "textGeneration"], ["--device", "cuda:0"]):
             kind = [] if args[0] == "--type" else ["--type", "featureExtraction"]
             code, _, err = hugot("run", "--model", MODEL, *kind, *args)
             self.assertEqual(code, 2, args)

@@ -262,12 +262,16 @@ void add_run(CLI::App& app, Action& action) {
   const char* group = "featureExtraction";
   command->add_flag("--normalize", options.normalize, "vectors of length 1")->group(group);
   option("--pooling", options.pooling,
-         "mean, cls, max, last, mean-sqrt-len or weighted-mean (default: the model's own)")
+         "mean, cls, max, last, mean-sqrt-len, weighted-mean, or none for a vector per token "
+         "(default: the model's own)")
       ->group(group);
   option("--truncate-dim", options.truncate_dim, "only the first N elements")
       ->check(CLI::Range(1, 1 << 30))
       ->group(group);
   option("--prompt-name", options.prompt_name, "a prompt of config_sentence_transformers.json")
+      ->group(group);
+  option("--quantize", options.quantize, "elements of the vectors: int8, binary or ubinary")
+      ->check(CLI::IsMember({"int8", "binary", "ubinary"}))
       ->group(group);
   option("--output-name", options.output_name, "graph output (default: chosen from the model)")
       ->group(group);

@@ -47,20 +47,32 @@ class Entities : public RowPipeline {
 
   void run(std::vector<Row>& rows, JsonStyle style, const std::stop_token& stop) const override {
     std::vector<std::string> texts;
-    const auto good = parse_rows(rows, [&](Row& row) { texts.push_back(row.json->text("input")); });
+    std::vector<std::vector<std::string>> words;
+    std::vector<Row*> with_text;
+    std::vector<Row*> with_words;
+    parse_rows(rows, [&](Row& row) {
+      if (row.json->has("words") && !row.json->has("input")) {
+        words.push_back(text_list(*row.json, "words"));
+        with_words.push_back(&row);
+      } else {
+        texts.push_back(row.json->text("input"));
+        with_text.push_back(&row);
+      }
+    });
+    const auto append = [&](std::string& out, const std::vector<Entity>& entities, size_t) {
+      JsonList json(out, style);
+      const bool go = style == JsonStyle::kGo;
+      if (go && entities.empty()) return json.raw("null");
+      json.open('[');
+      for (const Entity& entity : entities) {
+        json.next();
+        (go ? append_hugot : append_hf)(json, entity);
+      }
+      json.close(']');
+    };
     const std::vector<std::string_view> views(texts.begin(), texts.end());
-    const bool go = style == JsonStyle::kGo;
-    store_outcomes(good, pipeline_.run(views, stop),
-                   [&](std::string& out, const std::vector<Entity>& entities, size_t) {
-                     JsonList json(out, style);
-                     if (go && entities.empty()) return json.raw("null");
-                     json.open('[');
-                     for (const Entity& entity : entities) {
-                       json.next();
-                       (go ? append_hugot : append_hf)(json, entity);
-                     }
-                     json.close(']');
-                   });
+    if (!texts.empty()) store_outcomes(with_text, pipeline_.run(views, stop), append);
+    if (!words.empty()) store_outcomes(with_words, pipeline_.run_words(words, stop), append);
   }
   PipelineStatistics statistics() const override { return pipeline_.statistics(); }
 

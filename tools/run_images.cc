@@ -141,17 +141,19 @@ class ZeroShotImages : public RowPipeline {
 
 class EmbedImages : public RowPipeline {
  public:
-  explicit EmbedImages(ImageFeatureExtraction pipeline) : pipeline_(std::move(pipeline)) {}
+  EmbedImages(ImageFeatureExtraction pipeline, std::string quantize)
+      : pipeline_(std::move(pipeline)), quantize_(std::move(quantize)) {}
 
   void run(std::vector<Row>& rows, JsonStyle style, const std::stop_token& stop) const override {
     std::vector<ImageInput> images;
     const auto good = parse_images(rows, images);
-    store_vectors(pipeline_.run(images, stop), good, style);
+    store_vectors(pipeline_.run(images, stop), good, quantize_, style);
   }
   PipelineStatistics statistics() const override { return pipeline_.statistics(); }
 
  private:
   ImageFeatureExtraction pipeline_;
+  std::string quantize_;
 };
 
 }  // namespace
@@ -201,7 +203,7 @@ std::unique_ptr<RowPipeline> load_image_embedding(const RunOptions& options, Ses
   pipeline.output_name = options.output_name;
   pipeline.model = model_options(options);
   return std::make_unique<EmbedImages>(
-      session.image_feature_extraction(model_of(options), pipeline));
+      session.image_feature_extraction(model_of(options), pipeline), options.quantize);
 }
 
 }  // namespace hugot::tools

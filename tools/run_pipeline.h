@@ -47,6 +47,7 @@ struct RunOptions {
   std::string prompt_name;
   std::string output_name;
   bool image = false;
+  std::string quantize;
 
   // textClassification, zeroShotClassification, crossEncoder
   std::optional<int> top_k;
@@ -111,7 +112,8 @@ std::unique_ptr<RowPipeline> load_image_embedding(const RunOptions& options, Ses
 // Whether featureExtraction is about images: asked for, or the graph takes nothing else.
 bool embeds_images(const RunOptions& options);
 // Vectors to the rows that they belong to.
-void store_vectors(const EmbeddingResult& result, const std::vector<Row*>& rows, JsonStyle style);
+void store_vectors(const EmbeddingResult& result, const std::vector<Row*>& rows,
+                   const std::string& quantize, JsonStyle style);
 
 // How the results are spelled.
 inline JsonStyle json_style(const RunOptions& options) {

@@ -167,6 +167,10 @@ class HUGOT_API TokenClassification {
 
   std::vector<Outcome<std::vector<Entity>>> run(std::span<const std::string_view> texts,
                                                 std::stop_token stop = {}) const;
+  // The same of texts that are cut into words already. Tokens belong to the words that they come
+  // from, whatever they look like; offsets are those in the words with blanks between them.
+  std::vector<Outcome<std::vector<Entity>>> run_words(
+      std::span<const std::vector<std::string>> texts, std::stop_token stop = {}) const;
   PipelineStatistics statistics() const;
   std::vector<ModelOutput> outputs() const;
 

@@ -32,6 +32,9 @@ struct FeatureExtractionOptions {
   bool normalize = false;
   // Instead of what the model directory says.
   std::optional<Pooling> pooling = {};
+  // The vectors of all tokens, for run_tokens(), which cannot be used without; run() cannot be used
+  // with it. Pooling and what comes behind it in the model directory do not apply.
+  bool token_vectors = false;
   // Only the first elements of every vector (before `normalize`); 0: all.
   int truncate_dim = 0;
   // A prompt of config_sentence_transformers.json, put before every text. Empty: the model's
@@ -58,6 +61,22 @@ struct EmbeddingResult {
   std::span<const float> operator[](size_t i) const { return {embeddings.data() + i * dim, dim}; }
 };
 
+// A vector per token of a text, special ones included.
+struct TokenVectors {
+  size_t rows = 0;
+  size_t dim = 0;
+  std::vector<float> values;  // rows x dim, row-major
+};
+
+// A vector in 8 bits per element: the element that is farthest from 0 becomes 127 or -127 and all
+// others are scaled alike and rounded, so that the cosine between quantized vectors can be taken as
+// it is. The scale is the vector's own: no other vector and no calibration changes it.
+HUGOT_API std::vector<int8_t> quantize_int8(std::span<const float> vector);
+// A vector in one bit per element, 1 where it is greater than 0: eight elements to a byte, the
+// first in the most significant bit, zeros behind the last. "ubinary" of sentence_transformers; its
+// "binary" is each byte less 128.
+HUGOT_API std::vector<uint8_t> quantize_binary(std::span<const float> vector);
+
 // Texts to vectors. A handle that is cheap to copy; all functions may be called from several
 // threads at the same time.
 class HUGOT_API FeatureExtraction {
@@ -72,6 +91,10 @@ class HUGOT_API FeatureExtraction {
   EmbeddingResult run(std::span<const std::string> texts, std::stop_token stop = {}) const;
   EmbeddingResult run(std::initializer_list<std::string_view> texts,
                       std::stop_token stop = {}) const;
+
+  // With FeatureExtractionOptions::token_vectors.
+  std::vector<Outcome<TokenVectors>> run_tokens(std::span<const std::string> texts,
+                                                std::stop_token stop = {}) const;
 
   // The same for texts that have been turned into token ids already; they are used as they are.
   EmbeddingResult run_ids(std::span<const std::vector<int32_t>> ids,
