@@ -25,6 +25,8 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+}  // namespace
+
 std::string choose_logits(const LoadedModel& model) {
   require(!model.outputs.empty(), ErrorCode::kInvalidData, "the graph has no outputs");
   for (const auto& port : model.outputs) {
@@ -32,8 +34,6 @@ std::string choose_logits(const LoadedModel& model) {
   }
   return model.outputs.front().name;
 }
-
-}  // namespace
 
 TextModel::TextModel(const Session::Impl& session, ModelDirectory directory, const Options& options)
     : directory_(std::move(directory)),
