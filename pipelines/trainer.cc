@@ -147,18 +147,13 @@ class TrainerRun {
       state_.settings = settings();
       setup_.model().parameters_changed();
       message(str("going on after step ", state_.step, " of ", steps_));
-    } else if (options_.resume && !message_no_checkpoint()) {
-      return;
+    } else if (options_.resume) {
+      message(str("there is no checkpoint in ", options_.output.string(), ": starting anew"));
     }
     fs::create_directories(options_.output / kCheckpoints, error);
     require(!error, ErrorCode::kIo, "cannot make folder ",
             (options_.output / kCheckpoints).string(), ": ", error.message());
     open_metrics();
-  }
-
-  bool message_no_checkpoint() {
-    message(str("there is no checkpoint in ", options_.output.string(), ": starting anew"));
-    return true;
   }
 
   void open_metrics() {
@@ -292,6 +287,16 @@ class TrainerRun {
     return join_rows(parts);
   }
 
+  // "train.jsonl:7, 3, 12": the file once, then lines.
+  std::string places_of(std::span<const size_t> rows) const {
+    std::string text = setup_.train().place(rows[0]);
+    for (size_t i = 1; i < std::min(rows.size(), kPlacesInMessage); ++i) {
+      const std::string& place = setup_.train().place(rows[i]);
+      text += ", " + place.substr(place.find_last_of(": ") + 1);
+    }
+    return rows.size() > kPlacesInMessage ? text + ", .." : text;
+  }
+
   // Leaves the last good state in the checkpoint and names what went wrong.
   [[noreturn]] void not_finite(const char* what, double value, std::span<const size_t> rows,
                                const Tensor* vectors = nullptr) {
@@ -310,13 +315,9 @@ class TrainerRun {
     }
     if (tensor.empty()) tensor = what;
     if (good) save();
-    std::string places;
-    for (size_t i = 0; i < std::min(rows.size(), kPlacesInMessage); ++i) {
-      places += (i == 0 ? "" : ", ") + setup_.train().place(rows[i]);
-    }
-    if (rows.size() > kPlacesInMessage) places += ", ..";
-    fail(ErrorCode::kInvalidData, "step ", state_.step + 1, ", rows ", places, ": ", what, " is ",
-         value, "; the first tensor that is not finite: ", tensor,
+    fail(ErrorCode::kInvalidData, "step ", state_.step + 1, ", batch of ", places_of(rows), ": ",
+         what, " is ", std::isnan(value) ? "nan" : "infinite",
+         "; the first tensor that is not finite: ", tensor,
          fs::exists(last_checkpoint())
              ? str("; the last good state is in ", last_checkpoint().string())
              : "",

@@ -41,12 +41,26 @@ std::string rounded(double x) {
   return text.str();
 }
 
-void show(const TrainingEvaluation& evaluation) {
-  std::cerr << "\repoch " << evaluation.epoch << ':';
-  for (const auto& [name, value] : evaluation.metrics) {
-    std::cerr << ' ' << name << ' ' << rounded(value);
-  }
-  std::cerr << std::endl;
+TrainingResult train_with_progress(const TrainingOptions& options, std::stop_token stop) {
+  ProgressLine progress;
+  TrainingCallbacks callbacks;
+  callbacks.step = [&](const TrainingProgress& now) {
+    progress.update_steps(str("epoch ", now.epoch, ", loss ", rounded(now.loss)),
+                          static_cast<uint64_t>(now.step), static_cast<uint64_t>(now.steps));
+  };
+  callbacks.evaluation = [&](const TrainingEvaluation& evaluation) {
+    progress.clear();
+    std::cerr << "epoch " << evaluation.epoch << ':';
+    for (const auto& [name, value] : evaluation.metrics) {
+      std::cerr << ' ' << name << ' ' << rounded(value);
+    }
+    std::cerr << std::endl;
+  };
+  callbacks.message = [&](std::string_view text) {
+    progress.clear();
+    std::cerr << text << std::endl;
+  };
+  return train(options, callbacks, std::move(stop));
 }
 
 int run(const Options& given) {
@@ -55,22 +69,14 @@ int run(const Options& given) {
   options.head_classes = parse_head(given.head);
   options.double_precision = given.precision == "fp64";
   options.shuffle = !given.no_shuffle;
-  ProgressLine progress;
-  TrainingCallbacks callbacks;
-  callbacks.step = [&](const TrainingProgress& now) {
-    progress.update_steps(str("epoch ", now.epoch, ", loss ", rounded(now.loss)),
-                          static_cast<uint64_t>(now.step), static_cast<uint64_t>(now.steps));
-  };
-  callbacks.evaluation = show;
-  callbacks.message = [](std::string_view text) { std::cerr << text << std::endl; };
   try {
-    const TrainingResult result = train(options, callbacks, interrupt.token());
-    std::cerr << "\nwrote " << options.output.string() << " after " << result.steps << " steps"
+    const TrainingResult result = train_with_progress(options, interrupt.token());
+    std::cerr << "wrote " << options.output.string() << " after " << result.steps << " steps"
               << (result.stopped_early ? " (stopped early)" : "") << ", loss "
               << rounded(result.last_loss) << std::endl;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kCancelled) throw;
-    std::cerr << '\n' << error.what() << std::endl;
+    std::cerr << error.what() << std::endl;
     return kInterrupted;
   }
   return kDone;
