@@ -36,16 +36,18 @@ class HeadWriter {
     return x / sqrt(w_.op("Max", {squares, kSmallestNorm * kSmallestNorm}));
   }
 
-  Term dense(const Term& x, const Dense& layer, DType dtype) {
-    require(dtype == DType::kFloat32, ErrorCode::kUnsupported,
-            "a Dense module behind a model that is not float32");
+  // Weights are float32 in the module's file, whatever the model computes in.
+  Term dense(const Term& x, const SentenceModule& module, DType dtype) {
+    const Dense layer(module.folder);
     const auto inputs = static_cast<int64_t>(layer.inputs());
     const auto outputs = static_cast<int64_t>(layer.outputs());
-    const Term weight = w_.constant(Tensor::from<float>({outputs, inputs}, layer.weight()));
-    std::vector<Term> operands = {x, weight};
-    if (!layer.bias().empty()) {
-      operands.push_back(w_.constant(Tensor::from<float>({outputs}, layer.bias())));
-    }
+    const auto operand = [&](const char* name, const Shape& shape, std::span<const float> data) {
+      const ValueId id = w_.graph().add_initializer(dense_tensor_name(module, name),
+                                                    Tensor::from<float>(shape, data));
+      return cast_to(w_.value(id), dtype);
+    };
+    std::vector<Term> operands = {x, operand("linear.weight", {outputs, inputs}, layer.weight())};
+    if (!layer.bias().empty()) operands.push_back(operand("linear.bias", {outputs}, layer.bias()));
     const Term y = w_.op("Gemm", operands, {{"transB", int64_t{1}}});
     switch (layer.activation()) {
       case Dense::Activation::kIdentity:
@@ -108,6 +110,10 @@ void axes_to_attribute(const Graph& graph, Node& node) {
 
 }  // namespace
 
+std::string dense_tensor_name(const SentenceModule& module, std::string_view tensor) {
+  return module.folder.filename().string() + "/" + std::string(tensor);
+}
+
 void append_sentence_head(Graph& graph, const OpRegistry& ops,
                           std::span<const SentenceModule> modules) {
   infer(graph);
@@ -131,7 +137,7 @@ void append_sentence_head(Graph& graph, const OpRegistry& ops,
         break;
       case SentenceModule::Kind::kDense:
         if (!pooled) pool({Pooling::kMean});
-        x = head.dense(x, Dense(module.folder), fact.dtype);
+        x = head.dense(x, module, fact.dtype);
         break;
       case SentenceModule::Kind::kNormalize:
         if (!pooled) pool({Pooling::kMean});

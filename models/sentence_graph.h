@@ -5,6 +5,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/tensor.h"
@@ -15,11 +16,15 @@
 namespace hugot {
 
 // Appends the modules to the graph's one output, which becomes a vector per text, [batch, dim].
-// Without a pooling among them it is the mean. Nothing happens when the output is one already, and
+// Without a pooling among them it is the mean. Weights of Dense modules become initializers called
+// dense_tensor_name(). Nothing happens when the output is one already, and
 // so holds the modules. Facts are inferred. Throws kInvalidArgument when the output is neither
 // [batch, sequence, dim] nor [batch, dim], and what Dense throws.
 void append_sentence_head(Graph& graph, const OpRegistry& ops,
                           std::span<const SentenceModule> modules);
+
+// "2_Dense/linear.weight": of a tensor in the file of a Dense module.
+std::string dense_tensor_name(const SentenceModule& module, std::string_view tensor);
 
 // Appends logits = x weight^T + bias to the graph's one output x, [batch, dim]: `weight` is
 // [classes, dim] and `bias` [classes]; they become initializers. The new output is called "logits".

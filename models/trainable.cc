@@ -105,11 +105,7 @@ class Finder {
     }
     const Tensor& data = *value.fact.constant;
     if (users.empty() || data.rank() == 0 || data.size() == 0) return false;
-    const auto feeds = [&](std::string_view type) {
-      return std::all_of(users.begin(), users.end(),
-                         [&](NodeId user) { return graph_.node(user).op_type == type; });
-    };
-    if (data.size() > 1) return !feeds("Sin") && !feeds("Cos");
+    if (data.size() > 1) return !becomes_angle(users);
     return std::all_of(users.begin(), users.end(), [&](NodeId user) { return is_bias(user); });
   }
 
@@ -126,6 +122,26 @@ class Finder {
   }
 
  private:
+  // Whether what these nodes give ends in a sine or cosine: then the tensor holds the frequencies
+  // of rotary positions, which are no parameters.
+  bool becomes_angle(const std::vector<NodeId>& users) const {
+    constexpr std::array<std::string_view, 11> kOnTheWay = {
+        "MatMul", "Mul",     "Einsum",    "Transpose", "Concat",  "Cast",
+        "Expand", "Reshape", "Unsqueeze", "Squeeze",   "Identity"};
+    std::vector<NodeId> work = users;
+    std::set<NodeId> seen(users.begin(), users.end());
+    while (!work.empty()) {
+      const Node& node = graph_.node(work.back());
+      work.pop_back();
+      if (node.op_type == "Sin" || node.op_type == "Cos") return true;
+      if (!node.domain.empty() || !is_one_of(node.op_type, kOnTheWay)) continue;
+      for (const NodeId next : readers_[static_cast<size_t>(node.output(0))]) {
+        if (seen.insert(next).second) work.push_back(next);
+      }
+    }
+    return false;
+  }
+
   // Whether the node adds something to a product of matrices.
   bool is_bias(NodeId id) const {
     const Node& node = graph_.node(id);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/npz.h"
+#include "base/safetensors.h"
 #include "graph/passes/passes.h"
 #include "models/directory_files.h"
 #include "models/encoder_output.h"
@@ -27,19 +28,39 @@ void make_folders(const fs::path& folder) {
   require(!error, ErrorCode::kIo, "cannot make folder ", folder.string(), ": ", error.message());
 }
 
-// Trained tensors in the element types of the file. Their memory stays.
-std::map<std::string, Tensor, std::less<>> trained_tensors(TrainingSetup& setup) {
+// The trained tensors that `graph` has, in its element types.
+std::map<std::string, Tensor, std::less<>> trained_tensors(TrainingSetup& setup,
+                                                           const Graph& graph) {
   std::map<std::string, Tensor, std::less<>> changed;
-  const auto& head = setup.head_names();
   for (const Parameter& parameter : setup.model().parameters()) {
-    if (std::find(head.begin(), head.end(), parameter.name) != head.end()) continue;
-    const Graph& graph = setup.file().graph;
-    const DType dtype = graph.fact(graph.find(parameter.name)).dtype;
+    const ValueId id = graph.find(parameter.name);
+    if (id == kNoValue) continue;  // of a module or of the new head
+    const DType dtype = graph.fact(id).dtype;
     changed.emplace(parameter.name, dtype == parameter.value.dtype()
                                         ? parameter.value
                                         : convert_float(parameter.value, dtype));
   }
   return changed;
+}
+
+// The weights of Dense modules.
+void write_modules(TrainingSetup& setup) {
+  const ModelDirectory& directory = setup.directory();
+  for (const SentenceModule& module : directory.modules) {
+    if (module.kind != SentenceModule::Kind::kDense) continue;
+    std::map<std::string, Tensor> tensors;
+    for (const Parameter& parameter : setup.model().parameters()) {
+      for (const char* name : {"linear.weight", "linear.bias"}) {
+        if (parameter.name == dense_tensor_name(module, name)) {
+          tensors.emplace(name, convert_float(parameter.value, DType::kFloat32));
+        }
+      }
+    }
+    if (tensors.empty()) continue;
+    write_safetensors(setup.options().output / module.folder.lexically_relative(directory.root) /
+                          "model.safetensors",
+                      tensors);
+  }
 }
 
 // The source's graph with a classifier on top.
@@ -53,9 +74,6 @@ void write_with_head(TrainingSetup& setup, const fs::path& target) {
   Graph& graph = model.graph;
   const int output = find_output(graph, setup.output_name());
   keep_outputs(graph, std::span(&output, 1));
-  for (const auto& [name, tensor] : trained_tensors(setup)) {
-    graph.value(graph.find(name)).fact.constant = tensor;
-  }
   infer(graph);
   const size_t first = graph.node_count();
   append_sentence_head(graph, setup.ops(), setup.directory().modules);
@@ -67,6 +85,9 @@ void write_with_head(TrainingSetup& setup, const fs::path& target) {
     fail(ErrorCode::kInternal, "the head is frozen");
   };
   append_classifier(graph, setup.ops(), head_tensor(0), head_tensor(1));
+  for (const auto& [name, tensor] : trained_tensors(setup, graph)) {
+    graph.value(graph.find(name)).fact.constant = tensor;
+  }
   write_for_opset(graph, setup.ops(), first);
   ExportOptions options;
   options.graph_name = model.graph_name;
@@ -171,7 +192,8 @@ void write_trained_directory(TrainingSetup& setup, const TrainingResult& result)
   if (setup.has_head()) {
     write_with_head(setup, target);
   } else {
-    write_updated_model(setup.file(), trained_tensors(setup), target);
+    write_modules(setup);
+    write_updated_model(setup.file(), trained_tensors(setup, setup.file().graph), target);
   }
 }
 
