@@ -184,6 +184,7 @@ void write_for_opset(Graph& graph, const OpRegistry& ops, size_t first) {
     if (node.op_type == "ReduceMax" && opset < 18) axes_to_attribute(graph, node);
     node.opset = opset;
     node.op = &ops.get("", node.op_type, opset);
+    node.name = graph.value(node.outputs[0]).name;  // some runtimes want every name once
   }
   graph.opsets[""] = opset;
 }

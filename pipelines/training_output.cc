@@ -15,6 +15,7 @@
 #include "models/json_file.h"
 #include "models/sentence_graph.h"
 #include "onnx/exporter.h"
+#include "onnx/upgrade.h"
 
 namespace hugot {
 namespace {
@@ -66,15 +67,14 @@ void write_modules(TrainingSetup& setup) {
 // The source's graph with a classifier on top.
 void write_with_head(TrainingSetup& setup, const fs::path& target) {
   const fs::path source = setup.directory().root / setup.onnx_path();
-  const auto& opsets = setup.file().graph.opsets;
-  const auto opset = opsets.find("");
-  LoadOptions load;
-  if (opset == opsets.end() || opset->second < 13) load.opset = 13;
-  LoadedModel model = load_model(source, setup.ops(), load);
+  LoadedModel model = load_model(source, setup.ops());
   Graph& graph = model.graph;
   const int output = find_output(graph, setup.output_name());
   keep_outputs(graph, std::span(&output, 1));
   infer(graph);
+  if (const auto opset = graph.opsets.find(""); opset == graph.opsets.end() || opset->second < 13) {
+    upgrade_opset(graph, setup.ops(), 13);  // now that ranks are known
+  }
   const size_t first = graph.node_count();
   append_sentence_head(graph, setup.ops(), setup.directory().modules);
   const DType dtype = graph.fact(graph.outputs[0]).dtype;
