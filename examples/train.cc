@@ -8,6 +8,7 @@ int main(int argc, char** argv) try {
   options.train_file = argc > 2 ? argv[2] : "examples/pairs.jsonl";
   options.output = argc > 3 ? argv[3] : "tuned";
   options.epochs = 2;
+  options.batch_size = 4;
   options.force = true;  // what an earlier run has written
   hugot::TrainingCallbacks callbacks;
   callbacks.step = [](const hugot::TrainingProgress& now) {
