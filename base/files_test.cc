@@ -246,6 +246,22 @@ TEST_CASE("safetensors: views, types and names") {
   CHECK(describe(tensors.at("e")) == "int64[0,4]");
 }
 
+TEST_CASE("safetensors: what is written is read again") {
+  const TemporaryDirectory directory;
+  const fs::path path = directory / "a.safetensors";
+  const std::map<std::string, Tensor> tensors = {
+      {"a", Tensor::from<uint8_t>({3}, {1, 2, 3})},
+      {"linear.weight", Tensor::from<float>({2, 1}, {1.5f, -2})},
+      {"none", Tensor(DType::kInt64, {0, 2})}};
+  write_safetensors(path, tensors);
+  const auto read = read_safetensors(path);
+  REQUIRE(read.size() == tensors.size());
+  for (const auto& [name, tensor] : tensors) CHECK(identical(read.at(name), tensor));
+  CHECK(error_of([&] {
+          write_safetensors(path, {{"s", Tensor(DType::kString, {1})}});
+        }) == ErrorCode::kUnsupported);
+}
+
 TEST_CASE("safetensors: malformed files give errors that name the tensor") {
   const TemporaryDirectory directory;
   const fs::path path = directory / "a.safetensors";

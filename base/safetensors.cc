@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -164,6 +165,34 @@ std::map<std::string, Tensor> parse(const std::shared_ptr<const MappedFile>& fil
 std::map<std::string, Tensor> read_safetensors(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   return with_context([&] { return path.string(); }, [&] { return parse(file); });
+}
+
+void write_safetensors(const std::filesystem::path& path,
+                       const std::map<std::string, Tensor>& tensors) {
+  Json header = Json::object();
+  uint64_t end = 0;
+  for (const auto& [name, tensor] : tensors) {
+    const DType dtype = tensor.dtype();
+    const auto type = std::find_if(std::begin(kTypes), std::end(kTypes),
+                                   [&](const auto& entry) { return entry.second == dtype; });
+    require(type != std::end(kTypes), ErrorCode::kUnsupported, "tensor '", name, "': safetensors ",
+            "has no ", dtype_name(dtype));
+    const uint64_t begin = end;
+    end += tensor.bytes();
+    header[name] = {{"dtype", type->first},
+                    {"shape", std::vector<int64_t>(tensor.shape().begin(), tensor.shape().end())},
+                    {"data_offsets", {begin, end}}};
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // data are aligned
+  const uint64_t length = text.size();
+  write_file_atomically(path, [&](const auto& sink) {
+    sink(std::as_bytes(std::span(&length, 1)));
+    sink(as_bytes(text));
+    for (const auto& entry : tensors) {
+      sink({static_cast<const std::byte*>(entry.second.raw()), entry.second.bytes()});
+    }
+  });
 }
 
 }  // namespace hugot

@@ -15,6 +15,11 @@ namespace hugot {
 // the file or disagree with their shapes.
 std::map<std::string, Tensor> read_safetensors(const std::filesystem::path& path);
 
+// Writes tensors, in the order of their names, atomically. Throws kUnsupported for element types
+// that the format lacks, kIo as write_file_atomically does.
+void write_safetensors(const std::filesystem::path& path,
+                       const std::map<std::string, Tensor>& tensors);
+
 }  // namespace hugot
 
 #endif  // HUGOT_BASE_SAFETENSORS_H_

@@ -7,6 +7,7 @@
 
 #include "base/safetensors.h"
 #include "models/bert_graph.h"
+#include "models/directory_files.h"
 #include "models/encoder_output.h"
 #include "models/json_file.h"
 #include "models/model_directory.h"
@@ -49,37 +50,6 @@ fs::path weights_file(const fs::path& folder) {
   require(fs::exists(file), ErrorCode::kNotFound, "no such file: ", file.string(),
           " (weights are read from safetensors files only)");
   return file;
-}
-
-void copy_file_to(const fs::path& file, const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (!error) {
-    fs::copy_file(file, folder / file.filename(), fs::copy_options::overwrite_existing, error);
-  }
-  require(!error, ErrorCode::kIo, "cannot copy ", file.string(), " to ", folder.string(), ": ",
-          error.message());
-}
-
-// Files of `from` that describe the model or state its licence; weights stay behind.
-void copy_descriptions(const fs::path& from, const fs::path& to) {
-  for (const auto& entry : fs::directory_iterator(from)) {
-    if (!entry.is_regular_file()) continue;
-    const std::string name = entry.path().filename().string();
-    const bool wanted = (name.ends_with(".json") && !name.ends_with(".index.json")) ||
-                        name == "vocab.txt" || name == "merges.txt" || name.ends_with(".model") ||
-                        name.ends_with(".tiktoken") || name == "README.md" ||
-                        name.starts_with("LICENSE");
-    if (wanted) copy_file_to(entry.path(), to);
-  }
-}
-
-void copy_module(const SentenceModule& module, const fs::path& root, const fs::path& output) {
-  if (!fs::is_directory(module.folder)) return;  // Normalize has no files
-  const fs::path target = output / module.folder.lexically_relative(root);
-  copy_descriptions(module.folder, target);
-  const fs::path weights = module.folder / "model.safetensors";
-  if (fs::exists(weights)) copy_file_to(weights, target);
 }
 
 // A new folder beside its final place; removed unless it was moved there.
@@ -187,14 +157,7 @@ void convert_model(const fs::path& source, const fs::path& output, const OpRegis
   }
 
   StagingFolder staging(place);
-  copy_descriptions(source, staging.path());
-  if (directory.transformer != source) {
-    copy_descriptions(directory.transformer,
-                      staging.path() / directory.transformer.lexically_relative(source));
-  }
-  for (const SentenceModule& module : directory.modules) {
-    copy_module(module, source, staging.path());
-  }
+  copy_model_files(directory, staging.path());
   fs::create_directories(staging.path() / "onnx");
   model.options.producer_version = HUGOT_VERSION;
   write_model(model.graph, staging.path() / "onnx" / "model.onnx", model.options);

@@ -37,15 +37,18 @@ class Dense {
   size_t inputs() const { return inputs_; }
   size_t outputs() const { return weight_.size() / inputs_; }
 
+  std::span<const float> weight() const { return weight_; }  // [outputs, inputs]
+  std::span<const float> bias() const { return bias_; }      // [outputs] or empty
+  enum class Activation { kIdentity, kTanh, kRelu, kSigmoid };
+  Activation activation() const { return activation_; }
+
   // REQUIRES: input.size() == inputs()
   std::vector<double> apply(std::span<const double> input) const;
 
  private:
-  enum class Activation { kIdentity, kTanh, kRelu, kSigmoid };
-
   size_t inputs_ = 0;
-  std::vector<float> weight_;  // [outputs, inputs]
-  std::vector<float> bias_;    // [outputs] or empty
+  std::vector<float> weight_;
+  std::vector<float> bias_;
   Activation activation_ = Activation::kIdentity;
 };
 

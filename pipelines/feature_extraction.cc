@@ -9,8 +9,6 @@
 #include "onnx/loader.h"
 
 namespace hugot {
-namespace {
-
 std::string lowercased(std::string_view text) {
   std::string out;
   for (size_t pos = 0; pos < text.size();) {
@@ -21,9 +19,7 @@ std::string lowercased(std::string_view text) {
   return out;
 }
 
-// The name of the graph output to use: the one that was asked for; where vectors have to be pooled,
-// one with a row per token; otherwise one with a row per text.
-std::string choose_output(const LoadedModel& model, const std::string& wanted, bool must_pool) {
+std::string choose_vectors(const LoadedModel& model, const std::string& wanted, bool must_pool) {
   require(!model.outputs.empty(), ErrorCode::kInvalidData, "the graph has no outputs");
   const auto find = [&](const auto& condition) -> const ModelPort* {
     const auto it = std::find_if(model.outputs.begin(), model.outputs.end(), condition);
@@ -55,8 +51,6 @@ std::string choose_output(const LoadedModel& model, const std::string& wanted, b
   return choice == nullptr ? model.outputs.front().name : choice->name;
 }
 
-}  // namespace
-
 FeatureExtraction::Impl::Impl(std::shared_ptr<Session::Impl> session,
                               const std::filesystem::path& directory,
                               const FeatureExtractionOptions& options) {
@@ -76,7 +70,7 @@ FeatureExtraction::Impl::Impl(std::shared_ptr<Session::Impl> session,
   load.rows = token_vectors_ ? EncoderRows::kAll : SentenceHead::rows(read.modules, options);
   std::string output;
   load.choose_outputs = [&](const LoadedModel& model) {
-    output = choose_output(model, options.output_name, must_pool);
+    output = choose_vectors(model, options.output_name, must_pool);
     return std::vector{output};
   };
   auto model = std::make_shared<const TextModel>(*session, std::move(read), load);

@@ -14,6 +14,14 @@
 
 namespace hugot {
 
+// The name of the graph output to use: the one that was asked for; where vectors have to be pooled,
+// one with a row per token; otherwise one with a row per text. Throws kInvalidArgument naming the
+// outputs that there are.
+std::string choose_vectors(const LoadedModel& model, const std::string& wanted, bool must_pool);
+
+// REQUIRES: valid UTF-8.
+std::string lowercased(std::string_view text);
+
 // Everything that happens behind the transformer, on one text. Immutable.
 class SentenceHead {
  public:

@@ -15,12 +15,6 @@ const ModelPort* port_named(const LoadedModel& model, std::string_view name) {
   return it == model.outputs.end() ? nullptr : &*it;
 }
 
-std::vector<std::string> choose_logits(const LoadedModel& model) {
-  require(!model.outputs.empty(), ErrorCode::kInvalidData, "the graph has no outputs");
-  if (port_named(model, "logits") != nullptr) return {"logits"};
-  return {model.outputs.front().name};
-}
-
 std::vector<std::string> choose_vectors(const LoadedModel& model, const std::string& wanted,
                                         bool must_pool) {
   if (!wanted.empty()) return {wanted};
@@ -42,7 +36,9 @@ ImageClassification::Impl::Impl(std::shared_ptr<Session::Impl> session,
                                 const std::filesystem::path& directory,
                                 const ImageClassificationOptions& options)
     : runner_(session,
-              ImageModel::shared(*session, directory, options.model, "logits", choose_logits)),
+              ImageModel::shared(
+                            *session, directory, options.model, "logits",
+                            [](const LoadedModel& model) { return std::vector{choose_logits(model)}; })),
       function_(options.function),
       top_k_(static_cast<size_t>(options.top_k)) {
   require(options.top_k >= 0, ErrorCode::kInvalidArgument, "top_k ", options.top_k,

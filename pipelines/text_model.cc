@@ -26,15 +26,15 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-std::vector<std::string> choose_logits(const LoadedModel& model) {
+}  // namespace
+
+std::string choose_logits(const LoadedModel& model) {
   require(!model.outputs.empty(), ErrorCode::kInvalidData, "the graph has no outputs");
   for (const auto& port : model.outputs) {
-    if (port.name == "logits") return {port.name};
+    if (port.name == "logits") return port.name;
   }
-  return {model.outputs.front().name};
+  return model.outputs.front().name;
 }
-
-}  // namespace
 
 TextModel::TextModel(const Session::Impl& session, ModelDirectory directory, const Options& options)
     : directory_(std::move(directory)),
@@ -59,7 +59,8 @@ TextModel::TextModel(const Session::Impl& session, ModelDirectory directory, con
 std::shared_ptr<const TextModel> TextModel::classifier(Session::Impl& session,
                                                        const std::filesystem::path& directory,
                                                        const ModelOptions& options) {
-  return shared(session, directory, options, "logits", choose_logits);
+  return shared(session, directory, options, "logits",
+                [](const LoadedModel& model) { return std::vector{choose_logits(model)}; });
 }
 
 std::shared_ptr<const TextModel> TextModel::shared(

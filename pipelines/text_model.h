@@ -20,6 +20,9 @@
 
 namespace hugot {
 
+// The name of the output with class scores: "logits", or else the first one.
+std::string choose_logits(const LoadedModel& model);
+
 // A model directory whose graph and tokenizer are loaded. Immutable; pipelines share it.
 class HUGOT_LOCAL TextModel {
  public:

@@ -37,6 +37,7 @@ void add_onnx_test(CLI::App& app, Action& action);
 void add_run(CLI::App& app, Action& action);
 void add_tokenize(CLI::App& app, Action& action);
 void add_tokenizer_train(CLI::App& app, Action& action);
+void add_train(CLI::App& app, Action& action);
 
 // Adds a sub-command whose options live in a new `Options`; `work(options)` runs it.
 template <class Options>

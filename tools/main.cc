@@ -12,7 +12,7 @@ namespace {
 
 int run_command(int argc, char** argv) {
   CLI::App app(
-      "Transformer models in the ONNX format: embeddings, exact graph execution, tokenization.\n"
+      "Transformer models in the ONNX format: pipelines, training, exact execution, tokenization.\n"
       "`hugot COMMAND --help` shows the options of a command.",
       "hugot");
   app.set_version_flag("--version", "hugot " + std::string(version()));
@@ -22,6 +22,7 @@ int run_command(int argc, char** argv) {
 
   Action action;
   add_run(app, action);
+  add_train(app, action);
   add_infer(app, action);
   add_tokenize(app, action);
   add_tokenizer_train(app, action);

@@ -203,7 +203,9 @@ ProgressLine::ProgressLine(bool results_on_output)
     : enabled_(isatty(STDERR_FILENO) != 0 && !(results_on_output && isatty(STDOUT_FILENO) != 0)),
       start_(now()) {}
 
-ProgressLine::~ProgressLine() {
+ProgressLine::~ProgressLine() { clear(); }
+
+void ProgressLine::clear() {
   if (enabled_ && last_ > 0) std::fputs("\r\x1b[K", stderr);
 }
 

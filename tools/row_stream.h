@@ -119,6 +119,8 @@ class ProgressLine {
   void update(uint64_t rows, uint64_t bytes_read, uint64_t total_bytes);
   // The same for work that is no reading: done of about total steps.
   void update_steps(std::string_view what, uint64_t done, uint64_t total);
+  // Makes room for a line of another kind.
+  void clear();
 
  private:
   // Whether it is time for another line.

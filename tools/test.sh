@@ -167,6 +167,7 @@ examples() {
     --input examples/quickstart.jsonl --output "$BUILD/quickstart"
   python3 tools/nearest.py "$BUILD/quickstart/result_0.jsonl"
   python3 tools/coverage.py --check README.md
+  "$BUILD/examples/example_train" "$MODEL" examples/pairs.jsonl "$BUILD/tuned"
   local pair name
   for pair in classify:cls-distilbert-sst2 entities:ner-bert-cased rank:cross-bert-identity \
     zero_shot:zero-bert-nli; do
@@ -201,10 +202,12 @@ isa_suites
 suite cli python3 tests/cli_test.py "$BUILD/hugot"
 suite cli-tokenizer python3 tests/cli_tokenizer_test.py "$BUILD/hugot"
 suite cli-run python3 tests/cli_run_test.py "$BUILD/hugot"
+suite cli-train python3 tests/cli_train_test.py "$BUILD/hugot"
 suite bench python3 tests/bench_test.py "$BUILD/hugot"
 conformance
 suite onnx-cases "$BUILD/hugot" onnx-test tests/data/onnx-cases
-accept "" "$BUILD/hugot" "" minilm embeddings stable classify cross zeroshot entities images tokenizers
+accept "" "$BUILD/hugot" "" minilm embeddings stable classify cross zeroshot entities questions fillmask images \
+  training tokenizers
 accept_graphs
 if [ -d "$SHARED/data/zoo" ]; then
   suite zoo-ragged "$BUILD/venv/bin/python" tests/zoo_ragged.py --hugot "$BUILD/hugot" \
@@ -234,6 +237,7 @@ if [ "$QUICK" != --quick ]; then
   suite minimal-cli python3 tests/cli_test.py "$ROOT/build-minimal/hugot"
   suite minimal-cli-tokenizer python3 tests/cli_tokenizer_test.py "$ROOT/build-minimal/hugot"
   suite minimal-cli-run python3 tests/cli_run_test.py "$ROOT/build-minimal/hugot"
+  suite minimal-cli-train python3 tests/cli_train_test.py "$ROOT/build-minimal/hugot"
   accept minimal- "$ROOT/build-minimal/hugot" "" minilm
 
   # Also the build that shows the warnings of a second compiler.
@@ -246,6 +250,7 @@ if [ "$QUICK" != --quick ]; then
   suite sanitizers-cli python3 tests/cli_test.py "$ROOT/build-sanitizers/hugot"
   suite sanitizers-cli-tokenizer python3 tests/cli_tokenizer_test.py "$ROOT/build-sanitizers/hugot"
   suite sanitizers-cli-run python3 tests/cli_run_test.py "$ROOT/build-sanitizers/hugot"
+  suite sanitizers-cli-train python3 tests/cli_train_test.py "$ROOT/build-sanitizers/hugot"
   suite sanitizers-bench python3 tests/bench_test.py "$ROOT/build-sanitizers/hugot"
   suite sanitizers-onnx-node python3 tools/count_gaps.py "$ONNX_GAPS" \
     "$ROOT/build-sanitizers/hugot" onnx-test "$(node_cases)"

@@ -1,0 +1,84 @@
+// A transformer graph as a function of its weights: vectors of texts forwards, gradients backwards.
+#ifndef HUGOT_AUTODIFF_TRAIN_GRAPH_H_
+#define HUGOT_AUTODIFF_TRAIN_GRAPH_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/tensor.h"
+#include "base/thread_pool.h"
+#include "graph/graph.h"
+#include "graph/op.h"
+
+namespace hugot {
+
+// A tensor under training. `value` is the master copy: the optimizer writes it in place, and calls
+// TrainableModel::parameters_changed() afterwards.
+struct Parameter {
+  std::string name;  // of the initializer
+  Tensor value;      // owned; of the element type of the training
+  Tensor gradient;   // of the same type and shape: what backward() has added since zero_gradients()
+};
+
+// One text. At least one id. `type_ids` empty: all 0.
+struct TrainRow {
+  std::span<const int32_t> ids;
+  std::span<const int32_t> type_ids = {};
+};
+
+struct TrainRun {
+  ThreadPool* pool = nullptr;
+  std::stop_token stop = {};  // a stopped call throws kCancelled, and gradients are then undefined
+};
+
+struct TrainableModelOptions {
+  // Names of the initializers to train. Each has to be floating-point.
+  std::vector<std::string> trainable;
+  // float32 or float64: what everything floating is computed in, whatever the graph's own types.
+  DType dtype = DType::kFloat32;
+};
+
+// The function from ids and parameters to one vector (an embedding, logits) per text. A text's
+// vector is that of the text alone with a mask of ones. Results and gradients are bitwise the same
+// for equal calls, whatever the number of threads. One call at a time.
+class TrainableModel {
+ public:
+  // `graph`: one output [batch, dim]; inputs [batch, sequence] among input_ids, attention_mask,
+  // token_type_ids and position_ids. Throws kUnsupported for other inputs and for operators without
+  // gradient on the way to a parameter, kInvalidArgument for a name that is no floating initializer
+  // or that the output does not depend on.
+  static std::unique_ptr<TrainableModel> create(Graph graph, const OpRegistry& ops,
+                                                const TrainableModelOptions& options);
+  virtual ~TrainableModel() = default;
+
+  // In the order of TrainableModelOptions::trainable. The vector's size never changes.
+  std::vector<Parameter>& parameters() { return parameters_; }
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  DType dtype() const { return dtype_; }
+
+  // The vectors of `rows`, [rows, dim]. With `for_backward` it keeps what backward() needs until
+  // that, or another forward(), is called.
+  virtual Tensor forward(std::span<const TrainRow> rows, bool for_backward,
+                         const TrainRun& run) = 0;
+
+  // Adds the gradients of all parameters to Parameter::gradient, where `d_output` [rows, dim] is
+  // that of the vectors which the last forward() gave. REQUIRES: that was `for_backward`, and this
+  // is the first call since.
+  virtual void backward(const Tensor& d_output, const TrainRun& run) = 0;
+
+  void zero_gradients();
+  // Values of parameters are not what they were.
+  virtual void parameters_changed() {}
+
+ protected:
+  std::vector<Parameter> parameters_;
+  DType dtype_ = DType::kFloat32;
+};
+
+}  // namespace hugot
+
+#endif  // HUGOT_AUTODIFF_TRAIN_GRAPH_H_

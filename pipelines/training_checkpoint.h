@@ -1,0 +1,45 @@
+// The state of a training in a file.
+#ifndef HUGOT_PIPELINES_TRAINING_CHECKPOINT_H_
+#define HUGOT_PIPELINES_TRAINING_CHECKPOINT_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "autodiff/optimizer.h"
+#include "autodiff/train_graph.h"
+#include "hugot/training.hpp"
+
+namespace hugot {
+
+// Where a training is, besides its tensors.
+struct TrainingState {
+  int64_t step = 0;            // steps of the optimizer that are done
+  uint64_t metrics_bytes = 0;  // of metrics.jsonl that belong to them
+  double last_loss = 0;
+  std::vector<TrainingEvaluation> evaluations;
+  std::optional<double> best;  // the best value of the primary metric, larger is better
+  int64_t best_step = 0;
+  int unimproved = 0;               // evaluations since the last one that counts as an improvement
+  std::optional<double> reference;  // the value that an improvement is measured from
+  bool stopped_early = false;
+  std::string settings;  // what a resumed training has to have in common, as JSON
+};
+
+// Writes parameters, optimizer and state atomically. Without `optimizer` the parameters alone.
+void write_checkpoint(const std::filesystem::path& path, std::span<Parameter* const> parameters,
+                      Optimizer* optimizer, const TrainingState& state);
+
+// Reads what write_checkpoint() has written into parameters and optimizer. `settings` are those of
+// this run. Throws kInvalidArgument naming what differs, kInvalidData for a file that does not
+// belong to these parameters.
+TrainingState read_checkpoint(const std::filesystem::path& path,
+                              std::span<Parameter* const> parameters, Optimizer* optimizer,
+                              const std::string& settings);
+
+}  // namespace hugot
+
+#endif  // HUGOT_PIPELINES_TRAINING_CHECKPOINT_H_
