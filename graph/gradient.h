@@ -26,6 +26,7 @@ class GradientContext {
   int num_outputs() const { return static_cast<int>(node_.outputs.size()); }
 
   GraphWriter& writer() { return writer_; }
+  bool fused() const { return writer_.fused(); }
   Term op(std::string_view type, const std::vector<Term>& inputs, Attributes attributes = {}) {
     return writer_.op(type, inputs, std::move(attributes));
   }

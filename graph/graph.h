@@ -73,6 +73,8 @@ struct Value {
   Fact fact;
   NodeId producer = kNoNode;  // none: a graph input, an initializer, or unused
   bool initializer = false;   // fact.constant holds the data
+  // A graph input that is the same for every text, but not known yet: a weight under training.
+  bool parameter = false;
 };
 
 // An attribute of nodes with subgraphs that read values of the graph around them: the names of
@@ -113,6 +115,8 @@ class Graph {
   size_t value_count() const { return values_.size(); }
   // The constant behind an initializer or a folded value; null when it is not known.
   const Tensor* constant(ValueId id) const;
+  // True for constants and parameters: what a fusion may take for a weight.
+  bool is_weight(ValueId id) const { return constant(id) != nullptr || value(id).parameter; }
 
   // -- nodes
   NodeId add_node(Node node);  // sets the producer of its outputs; they must not have one

@@ -214,6 +214,12 @@ void InferContext::propagate_moved(std::span<const int> data_inputs) {
   out.symbolic = std::move(result);
 }
 
+bool sums_over_texts(const Node& node, int output) {
+  if (!sums_over_texts(node)) return false;
+  const auto& outputs = node.at<std::vector<int64_t>>(kSummedAttribute);
+  return std::find(outputs.begin(), outputs.end(), output) != outputs.end();
+}
+
 Batching batch_elementwise(const BatchQuery& query) {
   if (aligned_tokens(query)) return Batching::kPacked;
   if (all_rows(query)) return Batching::kRows;

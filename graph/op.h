@@ -72,7 +72,17 @@ enum class Batching {
   kRows,      // once, on the batch axes of all instances joined: [1,..] -> [N,..], no token axis
   kSegments,  // once, on joined token axes, with KernelContext::segments() telling the boundaries
               // In both, scalars that differ between instances are lists: [] -> [N].
+  kSum,       // once, on joined axes, which gives the sums over all instances of the outputs that
+              // the node has to sum (sums_over_texts), and the others joined
 };
+
+// An attribute of nodes: the outputs (std::vector<int64_t>) of which only the sum over all
+// instances is wanted, as of the gradients of weights. A node whose operator has no rule kSum for
+// that runs once per instance, and its results are added.
+inline constexpr std::string_view kSummedAttribute = "hugot.summed";
+inline bool sums_over_texts(const Node& node) { return node.has(kSummedAttribute); }
+// True for one of those outputs.
+bool sums_over_texts(const Node& node, int output);
 
 // What the batching rule of an operator may ask. The token axis of a value is the axis whose length
 // is the text's length S when every axis before it has length 1 ("leading"); -1 when there is none.

@@ -115,6 +115,11 @@ class GraphWriter {
   // Begins the names of the nodes that follow.
   void set_scope(std::string scope) { scope_ = std::move(scope); }
 
+  // Gradient rules may write operators that compute a whole gradient at once, as hugot.Attention
+  // does forwards. They are faster, and have no gradients themselves.
+  void set_fused(bool fused) { fused_ = fused; }
+  bool fused() const { return fused_; }
+
   Term value(ValueId id) { return {*this, id}; }
   Term constant(Tensor data);
   // A scalar. Throws kUnsupported for a type without arithmetic, kInvalidArgument for a number that
@@ -143,6 +148,7 @@ class GraphWriter {
   Graph& graph_;
   const OpRegistry& ops_;
   std::string scope_ = "written";
+  bool fused_ = false;
   std::map<std::pair<DType, uint64_t>, ValueId> numbers_;  // by type and bits
 };
 

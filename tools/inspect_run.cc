@@ -29,6 +29,8 @@ std::string rule_name(const RaggedPlan& plan, NodeId id) {
       return "rows";
     case Batching::kSegments:
       return "segments";
+    case Batching::kSum:
+      return "sum";
     case Batching::kLoop:
       return "loop";
   }

@@ -42,6 +42,14 @@ class Instances {
   std::array<std::vector<int64_t>, 3> power_sums_{};  // [p][i] = sum of S_j^p for j < i
 };
 
+// y += x
+template <class T>
+void add_elements(const std::byte* x, std::byte* y, int64_t count) {
+  const T* from = reinterpret_cast<const T*>(x);
+  T* to = reinterpret_cast<T*>(y);
+  for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+}
+
 // The value for S = length.
 int64_t at_length(const Dim& dim, int64_t length) {
   if (const auto number = dim.number()) return *number;
@@ -57,7 +65,10 @@ class RaggedExecutor::Impl {
   explicit Impl(std::shared_ptr<const RaggedPlan> plan);
   ~Impl();
 
-  void run(const RaggedBatch& batch, const RunOptions& options);
+  void begin(const RaggedBatch& batch, const RunOptions& options);
+  void resume(std::span<const Tensor> later, std::span<Tensor> results, const RunOptions& options);
+  bool in_one() const { return plan_->first_half_ == plan_->order_.size(); }
+  size_t bytes() const { return workspace_.bytes() + partial_.bytes(); }
 
   const Tensor& output(int i) const { return outputs_[static_cast<size_t>(i)]; }
 
@@ -68,7 +79,8 @@ class RaggedExecutor::Impl {
 
   const ValueInfo& info(ValueId id) const { return plan_->values_[static_cast<size_t>(id)]; }
   const Instances& instances(Extent extent) const {
-    return extent == Extent::kText ? texts_ : lengths_;
+    if (extent == Extent::kText) return texts_;
+    return extent == Extent::kLength ? lengths_ : single_;
   }
   size_t width(ValueId id) const {
     return static_cast<size_t>(dtype_bits(plan_->graph_.fact(id).dtype)) / 8;
@@ -77,6 +89,10 @@ class RaggedExecutor::Impl {
   void set_instances(std::span<const int64_t> lengths);
   void fill_inputs(const RaggedBatch& batch);
   void take_tensor(size_t k, std::span<const Tensor> tensors);
+  void bind_results(std::span<Tensor> results);
+  void run_steps(size_t begin, size_t end, const RunOptions& options);
+  void collect_outputs(bool at_once);
+  std::byte* memory_of(ValueId id, size_t bytes);
   void fill_input(size_t k, std::span<const int64_t> tokens);
   void run_step(const Step& step, Context& context);
 
@@ -90,12 +106,16 @@ class RaggedExecutor::Impl {
 
   std::shared_ptr<const RaggedPlan> plan_;
   Workspace workspace_;
+  Workspace partial_;                 // a text's part of a sum
   std::vector<std::byte*> data_;      // by ValueId: the packed instances
+  std::vector<std::byte*> given_;     // by ValueId: memory of a result that the caller gave, or null
   std::vector<Tensor> input_blocks_;  // by graph input
   std::vector<Tensor> outputs_;
 
   Instances texts_;
   Instances lengths_;
+  Instances single_;                    // of what is shared by all texts, or summed over them
+  bool begun_ = false;
   std::vector<size_t> length_of_text_;  // index into lengths_
   std::vector<int64_t> distinct_;       // lengths, sorted
 
@@ -114,6 +134,7 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
     step_ = &step;
     node_ = &impl_.plan_->graph_.node(step.node);
     inputs_.resize(std::max(inputs_.size(), node_->inputs.size()));
+    partial_.assign(node_->outputs.size(), nullptr);
     outputs_.resize(std::max(outputs_.size(), node_->outputs.size()));
     planned_.resize(outputs_.size());
     unwanted_.clear();
@@ -127,13 +148,36 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
       if (id != kNoValue) inputs_[k] = impl_.instance(id, instance_of(id, i));
     }
     const int64_t length = impl_.instances(step_->extent).length(i);
+    size_t partial_bytes = 0;
     for (size_t k = 0; k < node_->outputs.size(); ++k) {
       const ValueId id = node_->outputs[k];
       if (id == kNoValue) continue;
       planned_[k] = impl_.shape_at(id, length);
+      if (sums(k)) {
+        // The first text's part becomes the sum, the others are added by add_instance().
+        partial_[k] = nullptr;
+        target_[k] = impl_.data_[static_cast<size_t>(id)];
+        if (i > 0) partial_bytes += (bytes_of(k) + 63) / 64 * 64;
+        continue;
+      }
       const int64_t offset = impl_.instances(step_->extent).offset(impl_.info(id).coefficients, i);
       target_[k] =
           impl_.data_[static_cast<size_t>(id)] + static_cast<size_t>(offset) * impl_.width(id);
+    }
+    if (partial_bytes > 0) place_partials(impl_.partial_.slot(0, partial_bytes));
+  }
+
+  // After the kernel has seen instance i: its part of sums is added.
+  void add_instance(size_t i) {
+    for (size_t k = 0; i > 0 && k < node_->outputs.size(); ++k) {
+      if (partial_[k] == nullptr) continue;
+      const DType dtype = impl_.plan_->graph_.fact(node_->outputs[k]).dtype;
+      std::byte* sum = impl_.data_[static_cast<size_t>(node_->outputs[k])];
+      if (dtype == DType::kFloat32) {
+        add_elements<float>(partial_[k], sum, planned_[k].size());
+      } else {
+        add_elements<double>(partial_[k], sum, planned_[k].size());
+      }
     }
   }
 
@@ -145,7 +189,7 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
       if (id == kNoValue) continue;
       const Extent extent = impl_.info(id).extent;
       if (extent == Extent::kShared) {
-        inputs_[k] = *impl_.plan_->graph_.constant(id);
+        inputs_[k] = impl_.instance(id, 0);
       } else if (extent == step_->extent) {
         inputs_[k] = impl_.joined(id);
       } else if (step_->batching != Batching::kSegments) {
@@ -157,7 +201,8 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
     for (size_t k = 0; k < node_->outputs.size(); ++k) {
       const ValueId id = node_->outputs[k];
       if (id == kNoValue) continue;
-      planned_[k] = impl_.joined_shape(id, impl_.instances(step_->extent));
+      planned_[k] = sums(k) ? impl_.shape_at(id, 0)
+                            : impl_.joined_shape(id, impl_.instances(step_->extent));
       target_[k] = impl_.data_[static_cast<size_t>(id)];
     }
   }
@@ -215,6 +260,20 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
   }
 
  private:
+  bool sums(size_t k) const {
+    return step_->sums && impl_.info(node_->outputs[k]).extent == Extent::kSum;
+  }
+  size_t bytes_of(size_t k) const {
+    return static_cast<size_t>(planned_[k].size()) * impl_.width(node_->outputs[k]);
+  }
+  void place_partials(std::byte* memory) {
+    for (size_t k = 0; k < node_->outputs.size(); ++k) {
+      if (node_->outputs[k] == kNoValue || !sums(k)) continue;
+      target_[k] = partial_[k] = memory;
+      memory += (bytes_of(k) + 63) / 64 * 64;
+    }
+  }
+
   // Instance i of the step's extent, as an instance of the value's own extent.
   size_t instance_of(ValueId id, size_t i) const {
     const Extent extent = impl_.info(id).extent;
@@ -231,10 +290,10 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
         impl_.data_[static_cast<size_t>(id)] = impl_.data_[static_cast<size_t>(root)];
         continue;
       }
-      const Instances& over = impl_.instances(step_->extent);
+      const Instances& over = impl_.instances(impl_.info(id).extent);
       const int64_t elements = over.offset(impl_.info(id).coefficients, over.count());
-      impl_.data_[static_cast<size_t>(id)] = impl_.workspace_.slot(
-          memory.slot[static_cast<size_t>(id)], static_cast<size_t>(elements) * impl_.width(id));
+      impl_.data_[static_cast<size_t>(id)] =
+          impl_.memory_of(id, static_cast<size_t>(elements) * impl_.width(id));
     }
   }
 
@@ -263,6 +322,7 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
   std::vector<Tensor> outputs_;
   std::vector<Shape> planned_;
   std::vector<std::byte*> target_;
+  std::vector<std::byte*> partial_;  // by output, where a text's part of a sum goes; null elsewhere
   std::vector<Workspace> expanded_;
   size_t expanded_used_ = 0;
   std::vector<Tensor> unwanted_;
@@ -274,10 +334,24 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
 RaggedExecutor::Impl::Impl(std::shared_ptr<const RaggedPlan> plan)
     : plan_(std::move(plan)),
       workspace_(plan_->memory_.slot_count),
+      partial_(1),
       data_(plan_->graph_.value_count(), nullptr),
+      given_(plan_->graph_.value_count(), nullptr),
       input_blocks_(plan_->graph_.inputs.size()),
       outputs_(plan_->graph_.outputs.size()),
-      context_(std::make_unique<Context>(*this)) {}
+      context_(std::make_unique<Context>(*this)) {
+  single_.assign(std::array<int64_t, 1>{1});
+  // Views of constants are their memory.
+  const Graph& graph = plan_->graph_;
+  for (NodeId n = 0; n < static_cast<NodeId>(graph.node_count()); ++n) {
+    const Node& node = graph.node(n);
+    if (!node.op->aliases || node.input(0) == kNoValue) continue;
+    const Tensor* constant = graph.constant(node.inputs[0]);
+    if (constant == nullptr) continue;
+    data_[static_cast<size_t>(node.inputs[0])] =
+        static_cast<std::byte*>(const_cast<void*>(static_cast<const void*>(constant->raw())));
+  }
+}
 
 RaggedExecutor::Impl::~Impl() = default;
 
@@ -354,6 +428,13 @@ void RaggedExecutor::Impl::fill_input(size_t k, std::span<const int64_t> tokens)
   }
 }
 
+// Memory for all instances of a value.
+std::byte* RaggedExecutor::Impl::memory_of(ValueId id, size_t bytes) {
+  std::byte* const given = given_[static_cast<size_t>(id)];
+  return given != nullptr ? given
+                          : workspace_.slot(plan_->memory_.slot[static_cast<size_t>(id)], bytes);
+}
+
 // Reads what is given for an input in place.
 void RaggedExecutor::Impl::take_tensor(size_t k, std::span<const Tensor> tensors) {
   const RaggedPlan::Source& source = plan_->sources_[k];
@@ -361,7 +442,8 @@ void RaggedExecutor::Impl::take_tensor(size_t k, std::span<const Tensor> tensors
   require(source.index < tensors.size(), ErrorCode::kInvalidArgument, "input '", source.input->name,
           "' is missing");
   const Tensor& given = tensors[source.index];
-  const Shape wanted = joined_shape(id, texts_);
+  const Shape wanted =
+      info(id).extent == Extent::kShared ? shape_at(id, 0) : joined_shape(id, texts_);
   require(given.dtype() == plan_->graph_.fact(id).dtype && given.shape() == wanted,
           ErrorCode::kInvalidArgument, "input '", source.input->name, "' is ", describe(given),
           ", needed is ", dtype_name(plan_->graph_.fact(id).dtype), wanted.to_string());
@@ -374,7 +456,11 @@ void RaggedExecutor::Impl::fill_inputs(const RaggedBatch& batch) {
     const RaggedPlan::Source& source = plan_->sources_[k];
     std::span<const int64_t> given;
     if (source.is(RaggedInput::Kind::kTensor)) {
-      take_tensor(k, batch.tensors);
+      if (!source.input->later) take_tensor(k, batch.tensors);
+      continue;
+    }
+    if (source.is(RaggedInput::Kind::kParameter)) {
+      take_tensor(k, batch.parameters);
       continue;
     }
     if (source.given()) {
@@ -411,7 +497,10 @@ Shape RaggedExecutor::Impl::shape_at(ValueId id, int64_t length) const {
 Tensor RaggedExecutor::Impl::instance(ValueId id, size_t i) const {
   const Fact& fact = plan_->graph_.fact(id);
   const ValueInfo& value = info(id);
-  if (value.extent == Extent::kShared) return *plan_->graph_.constant(id);
+  if (value.extent == Extent::kShared) {
+    if (const Tensor* constant = plan_->graph_.constant(id)) return *constant;
+    i = 0;
+  }
   const Instances& over = instances(value.extent);
   const auto offset = static_cast<size_t>(over.offset(value.coefficients, i)) * width(id);
   return Tensor(fact.dtype, shape_at(id, over.length(i)), data_[static_cast<size_t>(id)] + offset);
@@ -442,6 +531,7 @@ void RaggedExecutor::Impl::run_step(const Step& step, Context& context) {
     for (size_t i = 0; i < instances(step.extent).count(); ++i) {
       context.bind_instance(i);
       kernel(context);
+      if (step.sums) context.add_instance(i);
     }
   } else {
     context.bind_joined();
@@ -449,24 +539,77 @@ void RaggedExecutor::Impl::run_step(const Step& step, Context& context) {
   }
 }
 
-void RaggedExecutor::Impl::run(const RaggedBatch& batch, const RunOptions& options) {
+void RaggedExecutor::Impl::run_steps(size_t begin, size_t end, const RunOptions& options) {
   const ThreadPool::Region region(options.pool);
-  set_instances(batch.lengths);
-  fill_inputs(batch);
   Context& context = *context_;
   context.set_options(options);
-  for (const Step& step : plan_->steps_) {
+  for (size_t i = begin; i < end; ++i) {
+    const Step& step = plan_->steps_[static_cast<size_t>(plan_->order_[i])];
     require(!options.stop.stop_requested(), ErrorCode::kCancelled, "the run was cancelled");
     with_context(
         [&] { return plan_->graph_.node(step.node).label(); },
         [&] { run_observed(options.observer, step.node, [&] { run_step(step, context); }); });
   }
+}
+
+void RaggedExecutor::Impl::collect_outputs(bool at_once) {
   for (size_t i = 0; i < outputs_.size(); ++i) {
+    if (plan_->at_once_[i] != at_once) continue;
     const ValueId id = plan_->graph_.outputs[i];
+    if (info(id).extent == Extent::kSum) {
+      outputs_[i] = instance(id, 0);
+      continue;
+    }
     const Tensor all = joined(id);
     const int axis = std::max(info(id).token_axis, 0);
     const Shape& shape = all.shape();
     outputs_[i] = all.reshaped(Shape(shape.dims().subspan(static_cast<size_t>(axis))));
+  }
+}
+
+void RaggedExecutor::Impl::begin(const RaggedBatch& batch, const RunOptions& options) {
+  std::fill(given_.begin(), given_.end(), nullptr);
+  set_instances(batch.lengths);
+  fill_inputs(batch);
+  begun_ = false;
+  run_steps(0, plan_->first_half_, options);
+  begun_ = true;
+  collect_outputs(true);
+}
+
+// Sums over the batch are computed where the caller wants them. One that is wanted twice, or is not
+// computed by a node of its own, is copied afterwards.
+void RaggedExecutor::Impl::bind_results(std::span<Tensor> results) {
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (!results[i].defined()) continue;
+    const ValueId id = plan_->graph_.outputs[i];
+    const Shape wanted = shape_at(id, 0);
+    require(info(id).extent == Extent::kSum && results[i].shape() == wanted &&
+                results[i].dtype() == plan_->graph_.fact(id).dtype,
+            ErrorCode::kInvalidArgument, "result '", plan_->graph_.value(id).name, "' is ",
+            describe(results[i]), ", needed is a sum ", wanted.to_string());
+    std::byte*& given = given_[static_cast<size_t>(plan_->memory_.root[static_cast<size_t>(id)])];
+    if (given == nullptr) given = static_cast<std::byte*>(results[i].raw());
+  }
+}
+
+void RaggedExecutor::Impl::resume(std::span<const Tensor> later, std::span<Tensor> results,
+                                  const RunOptions& options) {
+  require(begun_, ErrorCode::kInvalidArgument, "there is no run to resume");
+  require(results.empty() || results.size() == outputs_.size(), ErrorCode::kInvalidArgument,
+          results.size(), " results for ", outputs_.size(), " outputs");
+  begun_ = false;
+  for (size_t k = 0; k < plan_->sources_.size(); ++k) {
+    const RaggedInput* input = plan_->sources_[k].input;
+    if (input != nullptr && input->later) take_tensor(k, later);
+  }
+  bind_results(results);
+  run_steps(plan_->first_half_, plan_->order_.size(), options);
+  collect_outputs(false);
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (results[i].defined() && results[i].raw() != outputs_[i].raw()) {
+      std::memcpy(results[i].raw(), outputs_[i].raw(), outputs_[i].bytes());
+    }
   }
 }
 
@@ -477,8 +620,20 @@ RaggedExecutor::RaggedExecutor(RaggedExecutor&&) noexcept = default;
 RaggedExecutor& RaggedExecutor::operator=(RaggedExecutor&&) noexcept = default;
 
 void RaggedExecutor::run(const RaggedBatch& batch, const RunOptions& options) {
-  impl_->run(batch, options);
+  require(impl_->in_one(), ErrorCode::kInvalidArgument, "inputs that are given later are missing");
+  impl_->begin(batch, options);
 }
+
+void RaggedExecutor::begin(const RaggedBatch& batch, const RunOptions& options) {
+  impl_->begin(batch, options);
+}
+
+void RaggedExecutor::resume(std::span<const Tensor> later, std::span<Tensor> results,
+                            const RunOptions& options) {
+  impl_->resume(later, results, options);
+}
+
+size_t RaggedExecutor::bytes() const { return impl_->bytes(); }
 
 const Tensor& RaggedExecutor::output(int i) const { return impl_->output(i); }
 

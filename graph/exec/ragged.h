@@ -33,13 +33,16 @@ struct RaggedInput {
     kTokens,     // a number per token, given for every text
     kUniform,    // `value` everywhere (attention mask, token types of single texts)
     kPositions,  // value, value + 1, ..
-    kTensor,     // a tensor of `shape`, the same for every text, such as an image
+    kTensor,     // a tensor of `shape` for each text, such as an image
+    kParameter,  // one tensor for all texts, which every run is given: a weight under training
   };
   std::string name;
   Kind kind = Kind::kTokens;
   int64_t value = 0;
   // Without the batch axis: of kTensor, and of kUniform where it has no token axis.
   Shape shape = {};
+  // Of kTensor: given to RaggedExecutor::resume() only, as the gradients of results are.
+  bool later = false;
 };
 
 // What is given for the texts of one run.
@@ -51,10 +54,14 @@ struct RaggedBatch {
   // For the k-th input of kind kTensor those of all texts, [N, shape..], of the graph's type. Read
   // in place.
   std::span<const Tensor> tensors = {};
+  // For the k-th input of kind kParameter its tensor. Read in place.
+  std::span<const Tensor> parameters = {};
 };
 
-// On what a value depends, and so how many instances of it a batch holds.
-enum class Extent { kShared, kLength, kText };
+// On what a value depends, and so how many instances of it a batch holds: one that is the same for
+// all batches or depends on parameters alone; one per distinct length; one per text; or one, the sum
+// over all texts of the batch or what is computed from such sums.
+enum class Extent { kShared, kLength, kText, kSum };
 
 // A specialised graph made ready to run raggedly. Immutable, shared between threads.
 class RaggedPlan {
@@ -70,8 +77,11 @@ class RaggedPlan {
   Extent extent(ValueId id) const { return values_[static_cast<size_t>(id)].extent; }
   // Batching rule of a node of graph().
   Batching batching(NodeId id) const { return steps_[static_cast<size_t>(id)].batching; }
-  // True when output i has a row per token ([T, ..]), false when it has a row per text ([N, ..]).
+  // True when output i has a row per token ([T, ..]), false when it has a row per text ([N, ..]) or
+  // is a sum over the batch.
   bool output_per_token(int i) const;
+  // True when output i needs nothing that is given later, and so is there after begin().
+  bool output_at_once(int i) const;
   const MemoryPlan& memory() const { return memory_; }
   // Bytes of packed weights.
   size_t prepared_bytes() const;
@@ -97,6 +107,7 @@ class RaggedPlan {
     Batching batching = Batching::kLoop;
     std::shared_ptr<const Prepared> prepared;
     const Prepared* upcoming = nullptr;  // of a later step
+    bool sums = false;                   // sums_over_texts
   };
 
   // Where an input of the graph gets its contents.
@@ -109,12 +120,19 @@ class RaggedPlan {
 
   void find_sources();
   void classify(BlockStore& store);
+  void describe_layout(ValueId id);
+  Extent extent_of(const Node& node) const;
+  void check_outputs() const;
+  void order_steps();
 
   Graph graph_;
   std::vector<RaggedInput> inputs_;
   std::vector<Source> sources_;    // by graph input
   std::vector<ValueInfo> values_;  // by ValueId
   std::vector<Step> steps_;        // by NodeId: the graph is compact and in order
+  std::vector<NodeId> order_;      // of execution
+  size_t first_half_ = 0;          // steps of order_ that begin() runs
+  std::vector<bool> at_once_;      // by graph output
   MemoryPlan memory_;
 };
 
@@ -126,14 +144,28 @@ class RaggedExecutor {
   RaggedExecutor(RaggedExecutor&&) noexcept;
   RaggedExecutor& operator=(RaggedExecutor&&) noexcept;
 
-  // Afterwards output(i) is valid until the next run.
+  // Afterwards output(i) is valid until the next run. REQUIRES: no input is given later.
   void run(const RaggedBatch& batch, const RunOptions& options = {});
   void run(std::span<const int64_t> lengths, std::span<const std::span<const int64_t>> tokens,
            const RunOptions& options = {}) {
     run({.lengths = lengths, .tokens = tokens}, options);
   }
 
-  // Packed results: [T, ..] or [N, ..] by output_per_token(i), further axes as in the graph.
+  // The same in two halves. begin() computes the outputs that need nothing which is given later,
+  // and no more than they need. resume() computes the rest from what begin() has left, at most
+  // once; `later` are the tensors of the inputs that RaggedInput::later marks, in their order, as
+  // RaggedBatch::tensors has the others. What an output that is a sum over the batch is computed to
+  // lies in the memory of its place in `results`, which has one for each output, where that is
+  // defined.
+  void begin(const RaggedBatch& batch, const RunOptions& options = {});
+  void resume(std::span<const Tensor> later, std::span<Tensor> results,
+              const RunOptions& options = {});
+
+  // Bytes of memory held.
+  size_t bytes() const;
+
+  // Packed results: [T, ..] or [N, ..] by output_per_token(i), further axes as in the graph; what
+  // the graph says for sums over the batch.
   const Tensor& output(int i) const;
 
  private:

@@ -61,10 +61,10 @@ std::shared_ptr<const RaggedPlan> RaggedPlan::compile(Graph graph, std::vector<R
   plan->inputs_ = std::move(inputs);
   plan->find_sources();
   plan->classify(store);
+  plan->check_outputs();
+  plan->order_steps();
 
   const Graph& g = plan->graph_;
-  std::vector<NodeId> order(g.node_count());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<NodeId>(i);
   const auto nominal = [&](ValueId id) -> int64_t {
     const ValueInfo& info = plan->values_[static_cast<size_t>(id)];
     // A micro-batch of 16 texts of 16 tokens. A file may declare any numbers.
@@ -78,10 +78,7 @@ std::shared_ptr<const RaggedPlan> RaggedPlan::compile(Graph graph, std::vector<R
     return static_cast<int64_t>(std::clamp(elements, 0.0, kMany)) *
            std::max(dtype_bits(g.fact(id).dtype), 8) / 8;
   };
-  const auto keep = [&](ValueId id) {
-    return plan->values_[static_cast<size_t>(id)].extent == Extent::kShared;
-  };
-  plan->memory_ = MemoryPlan::make(g, order, nominal, keep);
+  plan->memory_ = MemoryPlan::make(g, plan->order_, nominal, [](ValueId) { return false; });
   return plan;
 }
 
@@ -96,7 +93,8 @@ void RaggedPlan::find_sources() {
     }
     for (const RaggedInput& candidate : inputs_) {
       if (source.input == nullptr || &candidate == source.input) break;
-      source.index += candidate.kind == source.input->kind;
+      source.index +=
+          candidate.kind == source.input->kind && candidate.later == source.input->later;
     }
     const Fact& fact = graph_.fact(id);
     require(source.input != nullptr || fact.uniform || fact.symbolic, ErrorCode::kUnsupported,
@@ -108,6 +106,33 @@ void RaggedPlan::find_sources() {
   }
 }
 
+void RaggedPlan::describe_layout(ValueId id) {
+  ValueInfo& info = values_[static_cast<size_t>(id)];
+  const Value& value = graph_.value(id);
+  require(value.fact.shape.has_value() && value.fact.dtype != DType::kUndefined,
+          ErrorCode::kUnsupported, "the shape of '", value.name,
+          "' cannot be told from the length of a text");
+  require(dtype_bits(value.fact.dtype) >= 8, ErrorCode::kUnsupported, "'", value.name,
+          "' has elements of type ", dtype_name(value.fact.dtype),
+          ", which cannot be stored text after text");
+  Dim elements = 1;
+  for (const Dim& dim : *value.fact.shape) elements = elements * dim;
+  info.coefficients = elements.coefficients(kLengthSymbol);
+  require(!info.coefficients.empty() && info.coefficients.size() <= kMaxPower + 1,
+          ErrorCode::kUnsupported, "'", value.name, "' has shape ", to_string(*value.fact.shape),
+          ", which is no polynomial in the length of a text");
+  info.token_axis = leading_token_axis(*value.fact.shape);
+  const Dim length = Dim::symbol(kLengthSymbol);
+  for (const Dim& dim : *value.fact.shape) {
+    KnownDim& known = info.dims.emplace_back();
+    if (const auto number = dim.number()) {
+      known = {KnownDim::kNumber, *number};
+    } else if (dim == length) {
+      known.kind = KnownDim::kLength;
+    }
+  }
+}
+
 void RaggedPlan::classify(BlockStore& store) {
   Graph& g = graph_;
   WeightPacker packer(g, store);
@@ -116,60 +141,39 @@ void RaggedPlan::classify(BlockStore& store) {
     return data ? &*data : nullptr;
   };
   values_.assign(g.value_count(), {});
-  const auto describe_layout = [&](ValueId id) {
-    ValueInfo& info = values_[static_cast<size_t>(id)];
-    const Value& value = g.value(id);
-    require(value.fact.shape.has_value() && value.fact.dtype != DType::kUndefined,
-            ErrorCode::kUnsupported, "the shape of '", value.name,
-            "' cannot be told from the length of a text");
-    require(dtype_bits(value.fact.dtype) >= 8, ErrorCode::kUnsupported, "'", value.name,
-            "' has elements of type ", dtype_name(value.fact.dtype),
-            ", which cannot be stored text after text");
-    Dim elements = 1;
-    for (const Dim& dim : *value.fact.shape) elements = elements * dim;
-    info.coefficients = elements.coefficients(kLengthSymbol);
-    require(!info.coefficients.empty() && info.coefficients.size() <= kMaxPower + 1,
-            ErrorCode::kUnsupported, "'", value.name, "' has shape ", to_string(*value.fact.shape),
-            ", which is no polynomial in the length of a text");
-    info.token_axis = leading_token_axis(*value.fact.shape);
-    const Dim length = Dim::symbol(kLengthSymbol);
-    for (const Dim& dim : *value.fact.shape) {
-      KnownDim& known = info.dims.emplace_back();
-      if (const auto number = dim.number()) {
-        known = {KnownDim::kNumber, *number};
-      } else if (dim == length) {
-        known.kind = KnownDim::kLength;
-      }
-    }
-  };
-
   for (size_t k = 0; k < g.inputs.size(); ++k) {
     describe_layout(g.inputs[k]);
     values_[static_cast<size_t>(g.inputs[k])].extent =
-        sources_[k].given() ? Extent::kText : Extent::kLength;
+        sources_[k].is(RaggedInput::Kind::kParameter) ? Extent::kShared
+        : sources_[k].given()                         ? Extent::kText
+                                                      : Extent::kLength;
   }
   for (NodeId n = 0; n < static_cast<NodeId>(g.node_count()); ++n) {
     const Node& node = g.node(n);
     require(node.op != nullptr && node.op->cpu != nullptr, ErrorCode::kUnsupported, node.label(),
             ": operator version ", node.opset, " is not implemented");
     require(node.op->deterministic, ErrorCode::kUnsupported, node.label(), " is random");
-    Step step{.node = n, .extent = Extent::kShared, .prepared = packer.prepare(node, constant)};
-    for (const ValueId input : node.inputs) {
-      if (input != kNoValue) {
-        step.extent = std::max(step.extent, values_[static_cast<size_t>(input)].extent);
-      }
-    }
-    require(!node.op->aliases || step.extent == Extent::kShared ||
-                values_[static_cast<size_t>(node.inputs[0])].extent == step.extent,
+    Step step{.node = n,
+              .extent = extent_of(node),
+              .prepared = packer.prepare(node, constant),
+              .sums = sums_over_texts(node)};
+    require(!node.op->aliases || values_[static_cast<size_t>(node.inputs[0])].extent == step.extent,
             ErrorCode::kUnsupported, node.label(), ": its shape depends on the text");
-    for (const ValueId output : node.outputs) {
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      const ValueId output = node.outputs[i];
       if (output == kNoValue) continue;
       describe_layout(output);
-      values_[static_cast<size_t>(output)].extent = step.extent;
+      ValueInfo& info = values_[static_cast<size_t>(output)];
+      info.extent = sums_over_texts(node, static_cast<int>(i)) ? Extent::kSum : step.extent;
+      require(info.extent != Extent::kSum || info.coefficients.size() == 1, ErrorCode::kUnsupported,
+              "'", g.value(output).name, "' is a sum over texts, but its shape depends on them");
     }
-    if (step.extent != Extent::kShared && node.op->batching != nullptr) {
+    const bool many = step.extent == Extent::kLength || step.extent == Extent::kText;
+    if (many && node.op->batching != nullptr) {
       step.batching = node.op->batching(Query(*this, node));
     }
+    // Without a rule for sums every text is a run of its own.
+    if (step.sums != (step.batching == Batching::kSum)) step.batching = Batching::kLoop;
     steps_.push_back(std::move(step));
   }
   const Prepared* upcoming = nullptr;
@@ -181,15 +185,78 @@ void RaggedPlan::classify(BlockStore& store) {
     const auto value = static_cast<ValueId>(id);
     if (Tensor* const data = constant(value)) packer.keep(value, *data);
   }
-  for (const ValueId id : g.outputs) {
+}
+
+// On what the results of a node depend, unless it sums them.
+Extent RaggedPlan::extent_of(const Node& node) const {
+  Extent extent = Extent::kShared;
+  bool varies = false;
+  for (const ValueId input : node.inputs) {
+    if (input == kNoValue) continue;
+    const Extent own = values_[static_cast<size_t>(input)].extent;
+    extent = std::max(extent, own);
+    varies = varies || own == Extent::kLength || own == Extent::kText;
+  }
+  require(extent != Extent::kSum || !varies, ErrorCode::kUnsupported, node.label(),
+          " mixes sums over texts with texts");
+  return sums_over_texts(node) ? std::max(extent, Extent::kText) : extent;
+}
+
+void RaggedPlan::check_outputs() const {
+  for (const ValueId id : graph_.outputs) {
     const ValueInfo& info = values_[static_cast<size_t>(id)];
-    const Dims& dims = *g.fact(id).shape;
+    const Dims& dims = *graph_.fact(id).shape;
     const bool row = !dims.empty() && dims[0].is(1) && info.coefficients.size() == 1;
-    require(info.extent == Extent::kText && (info.token_axis >= 0 || row), ErrorCode::kUnsupported,
-            "output '", g.value(id).name, "' ", to_string(dims),
+    const bool text = info.extent == Extent::kText && (info.token_axis >= 0 || row);
+    require(text || info.extent == Extent::kSum, ErrorCode::kUnsupported, "output '",
+            graph_.value(id).name, "' ", to_string(dims),
             " has neither a row per text nor a row per token");
   }
 }
+
+// What the outputs of the first half need comes first; otherwise the order of the graph.
+void RaggedPlan::order_steps() {
+  std::vector<bool> late(graph_.value_count(), false), early(graph_.node_count(), false);
+  for (size_t k = 0; k < graph_.inputs.size(); ++k) {
+    const RaggedInput* input = sources_[k].input;
+    late[static_cast<size_t>(graph_.inputs[k])] = input != nullptr && input->later;
+  }
+  const auto count = static_cast<NodeId>(graph_.node_count());
+  for (NodeId n = 0; n < count; ++n) {
+    const Node& node = graph_.node(n);
+    const bool waits = std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
+      return input != kNoValue && late[static_cast<size_t>(input)];
+    });
+    for (const ValueId output : node.outputs) {
+      if (output != kNoValue) late[static_cast<size_t>(output)] = waits;
+    }
+  }
+  at_once_.clear();
+  std::vector<bool> needed(graph_.value_count(), false);
+  for (const ValueId output : graph_.outputs) {
+    at_once_.push_back(!late[static_cast<size_t>(output)]);
+    if (at_once_.back()) needed[static_cast<size_t>(output)] = true;
+  }
+  for (NodeId n = count; n-- > 0;) {
+    const Node& node = graph_.node(n);
+    early[static_cast<size_t>(n)] =
+        std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId output) {
+          return output != kNoValue && needed[static_cast<size_t>(output)];
+        });
+    if (!early[static_cast<size_t>(n)]) continue;
+    for (const ValueId input : node.inputs) {
+      if (input != kNoValue) needed[static_cast<size_t>(input)] = true;
+    }
+  }
+  for (const bool half : {true, false}) {
+    for (NodeId n = 0; n < count; ++n) {
+      if (early[static_cast<size_t>(n)] == half) order_.push_back(n);
+    }
+    if (half) first_half_ = order_.size();
+  }
+}
+
+bool RaggedPlan::output_at_once(int i) const { return at_once_[static_cast<size_t>(i)]; }
 
 bool RaggedPlan::output_per_token(int i) const {
   return values_[static_cast<size_t>(graph_.outputs[static_cast<size_t>(i)])].token_axis >= 0;
