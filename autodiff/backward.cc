@@ -65,7 +65,7 @@ void check_loss(const Graph& graph, ValueId loss) {
 }  // namespace
 
 std::vector<ValueId> build_backward(Graph& graph, ValueId loss, std::span<const ValueId> wrt,
-                                    const OpRegistry& ops) {
+                                    const OpRegistry& ops, bool fused) {
   const auto known = [&](ValueId id) {
     return id >= 0 && static_cast<size_t>(id) < graph.value_count();
   };
@@ -81,6 +81,7 @@ std::vector<ValueId> build_backward(Graph& graph, ValueId loss, std::span<const 
   const std::vector<NodeId> nodes = graph.order();
   const Variables variables(graph, nodes, wrt);
   GraphWriter writer(graph, ops);
+  writer.set_fused(fused);
   writer.set_scope("gradient");
   const Term one = writer.number(1, graph.fact(loss).dtype);
   const std::vector<int64_t> shape(static_cast<size_t>(graph.fact(loss).rank()), 1);

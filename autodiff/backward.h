@@ -25,11 +25,14 @@ namespace hugot {
 // Graph::remove_dead() takes them out once graph.outputs is set. Optional outputs that rules read
 // are added to nodes.
 //
+// With `fused`, gradients may be computed by operators that have no gradients themselves, as for
+// training (GraphWriter::set_fused).
+//
 // Throws kInvalidArgument for an unsuitable loss or value, and kUnsupported naming operator,
 // version and node when a node between them has no gradient rule; the graph is then to be thrown
 // away.
 std::vector<ValueId> build_backward(Graph& graph, ValueId loss, std::span<const ValueId> wrt,
-                                    const OpRegistry& ops);
+                                    const OpRegistry& ops, bool fused = false);
 
 }  // namespace hugot
 

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "autodiff/backward.h"
+#include "autodiff/ragged_model.h"
 #include "base/npz.h"
 #include "graph/exec/executor.h"
 #include "graph/passes/passes.h"
@@ -66,7 +67,7 @@ struct Batch {
   Tensor ids, mask, types;
 };
 
-Batch first_batch(const Json& info, const Arrays& rows) {
+std::vector<std::vector<int64_t>> first_texts(const Json& info, const Arrays& rows) {
   const auto batch = info.at("batch_size").get<int64_t>();
   std::vector<std::vector<int64_t>> texts;
   for (const std::string column : info.at("columns")) {
@@ -76,6 +77,11 @@ Batch first_batch(const Json& info, const Arrays& rows) {
       texts.emplace_back(ids.begin() + ends[i], ids.begin() + ends[i + 1]);
     }
   }
+  return texts;
+}
+
+Batch first_batch(const Json& info, const Arrays& rows) {
+  const std::vector<std::vector<int64_t>> texts = first_texts(info, rows);
   size_t length = 0;
   for (const auto& text : texts) length = std::max(length, text.size());
   const Shape shape = {static_cast<int64_t>(texts.size()), static_cast<int64_t>(length)};
@@ -177,7 +183,11 @@ enum class Form {
   kWritten,  // float64, the graph as it is in the file
   kInputs,   // float64, parameters are graph inputs; folded and simplified before and after
   kFused,    // float32, parameters are initializers; fused operators
+  kRagged,   // float64, without padding: TrainableModel
+  kRagged32  // the same in float32
 };
+
+bool in_float32(Form form) { return form == Form::kFused || form == Form::kRagged32; }
 
 // A case as one graph: the model on the first batch, pooling, loss and gradients.
 struct Problem {
@@ -193,7 +203,8 @@ struct Problem {
     expected = read_arrays(folder / "grads.npz");
     const auto model = kGolden / "models" / info.at("model").get<std::string>();
     graph = load_model(model / "model.onnx", ops()).graph;
-    if (form != Form::kFused) widen(graph);
+    if (!in_float32(form) && form != Form::kRagged) widen(graph);
+    if (form == Form::kRagged || form == Form::kRagged32) return;
     const Batch batch = first_batch(info, rows);
     arguments = {
         {"input_ids", batch.ids}, {"attention_mask", batch.mask}, {"token_type_ids", batch.types}};
@@ -236,6 +247,50 @@ struct Problem {
     return loss_of(info, rows, writer.outputs("Split", {output}, rows_of, count)).id();
   }
 
+  // The same through TrainableModel: vectors of the texts, loss, and the way back.
+  std::vector<Tensor> run_ragged(DType dtype) {
+    TrainableModelOptions options;
+    options.dtype = dtype;
+    for (const auto& entry : expected) options.trainable.push_back(entry.first);
+    const bool classifies = info.at("loss") == "cross_entropy";
+    if (!classifies) {
+      GraphWriter writer(graph, ops());
+      const auto model = kGolden / "models" / info.at("model").get<std::string>();
+      graph.outputs = {embeddings(model, writer.value(graph.outputs.at(0)),
+                                  writer.value(graph.find("attention_mask")))
+                           .id()};
+    }
+    const auto model = make_ragged_model(graph, ops(), options);
+    std::vector<std::vector<int32_t>> texts;
+    std::vector<TrainRow> batch;
+    for (const std::vector<int64_t>& text : first_texts(info, rows)) {
+      texts.emplace_back(text.begin(), text.end());
+    }
+    for (const auto& text : texts) batch.push_back({.ids = text});
+    ThreadPool pool(2);
+    const Tensor vectors = model->forward(batch, true, {.pool = &pool});
+
+    Graph head;
+    const ValueId input = head.add_input("vectors", Fact::of(vectors));
+    head.value(input).fact.constant.reset();
+    GraphWriter writer(head, ops());
+    const auto count = classifies ? 1 : static_cast<int>(info.at("columns").size());
+    const Attributes rows_of = {{"axis", int64_t{0}}, {"num_outputs", int64_t{count}}};
+    const std::vector<Term> columns =
+        count == 1 ? std::vector<Term>{writer.value(input)}
+                   : writer.outputs("Split", {writer.value(input)}, rows_of, count);
+    const ValueId loss = loss_of(info, rows, columns).id();
+    head.outputs = build_backward(head, loss, std::span(&input, 1), ops());
+    head.outputs.push_back(loss);
+    head.remove_dead();
+    const std::vector<Tensor> results = Executor(Plan::compile(head)).run(std::span(&vectors, 1));
+    model->backward(results[0], {.pool = &pool});
+    std::vector<Tensor> gradients;
+    for (const Parameter& parameter : model->parameters()) gradients.push_back(parameter.gradient);
+    gradients.push_back(results[1]);
+    return gradients;
+  }
+
   std::vector<Tensor> run() const {
     std::vector<Tensor> inputs;
     for (const ValueId id : graph.inputs) inputs.push_back(arguments.at(graph.value(id).name));
@@ -246,11 +301,12 @@ struct Problem {
 void check_case(const std::string& name, Form form) {
   CAPTURE(name);
   CAPTURE(static_cast<int>(form));
-  const Problem problem(name, form);
+  Problem problem(name, form);
   const Json& info = problem.info;
-  const bool wide = form != Form::kFused;
+  const bool wide = !in_float32(form);
   const DType dtype = wide ? DType::kFloat64 : DType::kFloat32;
-  const std::vector<Tensor> results = problem.run();
+  const bool ragged = form == Form::kRagged || form == Form::kRagged32;
+  const std::vector<Tensor> results = ragged ? problem.run_ragged(dtype) : problem.run();
   const double loss = as_doubles(results.back())[0], loss_expected = info["first_batch"]["loss"];
   CHECK(std::abs(loss - loss_expected) <= (wide ? 1e-7 : 2e-6) * loss_expected);
   // In float32 as far off as torch is, with some room.
@@ -288,7 +344,10 @@ TEST_CASE("recorded losses and gradients of whole models") {
   }
   for (const char* name : {"cosine-names", "cosine-folded", "cosine-dynamo18", "cross-entropy",
                            "mnrl-pairs", "mnrl-hard-negatives", "mnrl-symmetric"}) {
-    for (const Form form : {Form::kWritten, Form::kInputs, Form::kFused}) check_case(name, form);
+    for (const Form form :
+         {Form::kWritten, Form::kInputs, Form::kFused, Form::kRagged, Form::kRagged32}) {
+      check_case(name, form);
+    }
   }
 }
 

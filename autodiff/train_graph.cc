@@ -7,6 +7,7 @@
 
 #include "autodiff/backward.h"
 #include "autodiff/float_type.h"
+#include "autodiff/ragged_model.h"
 #include "base/error.h"
 #include "graph/exec/executor.h"
 #include "graph/passes/passes.h"
@@ -273,6 +274,16 @@ class PaddedModel final : public TrainableModel {
 
 std::unique_ptr<TrainableModel> TrainableModel::create(Graph graph, const OpRegistry& ops,
                                                        const TrainableModelOptions& options) {
+  try {
+    return make_ragged_model(graph, ops, options);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kUnsupported) throw;
+  }
+  return make_padded_model(std::move(graph), ops, options);
+}
+
+std::unique_ptr<TrainableModel> make_padded_model(Graph graph, const OpRegistry& ops,
+                                                  const TrainableModelOptions& options) {
   return std::make_unique<PaddedModel>(std::move(graph), ops, options);
 }
 

@@ -70,7 +70,8 @@ class TrainableModel {
   // is the first call since.
   virtual void backward(const Tensor& d_output, const TrainRun& run) = 0;
 
-  void zero_gradients();
+  // What backward() adds to is zero from now on; until then Parameter::gradient may hold anything.
+  virtual void zero_gradients();
   // Values of parameters are not what they were.
   virtual void parameters_changed() {}
 
@@ -78,6 +79,10 @@ class TrainableModel {
   std::vector<Parameter> parameters_;
   DType dtype_ = DType::kFloat32;
 };
+
+// The same for any graph: in exact mode, padded where it has a mask.
+std::unique_ptr<TrainableModel> make_padded_model(Graph graph, const OpRegistry& ops,
+                                                  const TrainableModelOptions& options);
 
 }  // namespace hugot
 

@@ -82,7 +82,7 @@ std::optional<double> finite_difference(const Node& node, std::vector<Tensor> in
 
 // Gradients of the loss in all float64 operands, by the rule; undefined for others.
 std::vector<Tensor> analytic(const Case& test, const std::vector<Tensor>& inputs, const Loss& loss,
-                             bool symbolic) {
+                             bool symbolic, bool fused = false) {
   Graph graph;
   Node node = node_of(test);
   std::vector<ValueId> wrt;
@@ -117,7 +117,7 @@ std::vector<Tensor> analytic(const Case& test, const std::vector<Tensor>& inputs
     const Term flat = reshape(w, writer.integers({loss.weights[i].size()}));
     total = total + writer.op("ReduceSum", {kept * flat}, {{"keepdims", int64_t{0}}});
   }
-  graph.outputs = build_backward(graph, total.id(), wrt, ops());
+  graph.outputs = build_backward(graph, total.id(), wrt, ops(), fused);
   graph.remove_dead();
   graph.verify("build_backward");
   std::vector<Tensor> results = Executor(Plan::compile(std::move(graph))).run(arguments);
@@ -141,12 +141,14 @@ int64_t check_gradients(const Case& test, int64_t samples) {
   const std::vector<Tensor> fixed = analytic(test, inputs, loss, false);
   // A composition may have to know the sizes of its weights.
   const std::vector<Tensor> symbolic = analytic(test, inputs, loss, !node.op->composite);
+  const std::vector<Tensor> fused = analytic(test, inputs, loss, false, true);
   int64_t compared = 0;
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!fixed[i].defined()) continue;
     CAPTURE(i);
     REQUIRE(fixed[i].shape().to_string() == inputs[i].shape().to_string());
     CHECK(difference(symbolic[i], fixed[i], default_tolerance(DType::kFloat64)) == "");
+    CHECK(difference(fused[i], fixed[i], {1e-11, 1e-11}) == "");
     const int64_t size = inputs[i].size();
     for (int64_t k = 0; k < std::min(size, samples); ++k) {
       const int64_t element = size <= samples ? k : k * 7919 % size;

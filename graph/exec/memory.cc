@@ -24,7 +24,7 @@ MemoryPlan MemoryPlan::make(const Graph& graph, const std::vector<NodeId>& order
         last_use[static_cast<size_t>(plan.root[static_cast<size_t>(input)])] = step;
     }
     if (node.op != nullptr && node.op->aliases && node.output(0) != kNoValue &&
-        node.input(0) != kNoValue) {
+        node.input(0) != kNoValue && !sums_over_texts(node)) {
       plan.root[static_cast<size_t>(node.outputs[0])] =
           plan.root[static_cast<size_t>(node.inputs[0])];
     }

@@ -106,15 +106,15 @@ class RaggedExecutor::Impl {
 
   std::shared_ptr<const RaggedPlan> plan_;
   Workspace workspace_;
-  Workspace partial_;                 // a text's part of a sum
-  std::vector<std::byte*> data_;      // by ValueId: the packed instances
-  std::vector<std::byte*> given_;     // by ValueId: memory of a result that the caller gave, or null
+  Workspace partial_;              // a text's part of a sum
+  std::vector<std::byte*> data_;   // by ValueId: the packed instances
+  std::vector<std::byte*> given_;  // by ValueId: memory of a result that the caller gave, or null
   std::vector<Tensor> input_blocks_;  // by graph input
   std::vector<Tensor> outputs_;
 
   Instances texts_;
   Instances lengths_;
-  Instances single_;                    // of what is shared by all texts, or summed over them
+  Instances single_;  // of what is shared by all texts, or summed over them
   bool begun_ = false;
   std::vector<size_t> length_of_text_;  // index into lengths_
   std::vector<int64_t> distinct_;       // lengths, sorted
@@ -201,8 +201,8 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
     for (size_t k = 0; k < node_->outputs.size(); ++k) {
       const ValueId id = node_->outputs[k];
       if (id == kNoValue) continue;
-      planned_[k] = sums(k) ? impl_.shape_at(id, 0)
-                            : impl_.joined_shape(id, impl_.instances(step_->extent));
+      planned_[k] =
+          sums(k) ? impl_.shape_at(id, 0) : impl_.joined_shape(id, impl_.instances(step_->extent));
       target_[k] = impl_.data_[static_cast<size_t>(id)];
     }
   }

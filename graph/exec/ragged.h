@@ -59,8 +59,8 @@ struct RaggedBatch {
 };
 
 // On what a value depends, and so how many instances of it a batch holds: one that is the same for
-// all batches or depends on parameters alone; one per distinct length; one per text; or one, the sum
-// over all texts of the batch or what is computed from such sums.
+// all batches or depends on parameters alone; one per distinct length; one per text; or one, the
+// sum over all texts of the batch or what is computed from such sums.
 enum class Extent { kShared, kLength, kText, kSum };
 
 // A specialised graph made ready to run raggedly. Immutable, shared between threads.
@@ -85,6 +85,9 @@ class RaggedPlan {
   const MemoryPlan& memory() const { return memory_; }
   // Bytes of packed weights.
   size_t prepared_bytes() const;
+  // About the bytes that a run of one text of so many tokens keeps at once, as far as they grow
+  // with the number of tokens and not with its square.
+  int64_t activation_bytes(int64_t tokens) const;
 
  private:
   friend class RaggedExecutor;

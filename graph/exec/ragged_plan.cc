@@ -1,5 +1,6 @@
 // Compiling a specialised graph for ragged execution: extents, layouts and batching rules.
 #include <algorithm>
+#include <numeric>
 
 #include "graph/exec/ragged.h"
 
@@ -143,10 +144,10 @@ void RaggedPlan::classify(BlockStore& store) {
   values_.assign(g.value_count(), {});
   for (size_t k = 0; k < g.inputs.size(); ++k) {
     describe_layout(g.inputs[k]);
-    values_[static_cast<size_t>(g.inputs[k])].extent =
-        sources_[k].is(RaggedInput::Kind::kParameter) ? Extent::kShared
-        : sources_[k].given()                         ? Extent::kText
-                                                      : Extent::kLength;
+    values_[static_cast<size_t>(g.inputs[k])].extent = sources_[k].is(RaggedInput::Kind::kParameter)
+                                                           ? Extent::kShared
+                                                       : sources_[k].given() ? Extent::kText
+                                                                             : Extent::kLength;
   }
   for (NodeId n = 0; n < static_cast<NodeId>(g.node_count()); ++n) {
     const Node& node = g.node(n);
@@ -157,7 +158,8 @@ void RaggedPlan::classify(BlockStore& store) {
               .extent = extent_of(node),
               .prepared = packer.prepare(node, constant),
               .sums = sums_over_texts(node)};
-    require(!node.op->aliases || values_[static_cast<size_t>(node.inputs[0])].extent == step.extent,
+    require(!node.op->aliases || step.sums ||
+                values_[static_cast<size_t>(node.inputs[0])].extent == step.extent,
             ErrorCode::kUnsupported, node.label(), ": its shape depends on the text");
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       const ValueId output = node.outputs[i];
@@ -239,10 +241,9 @@ void RaggedPlan::order_steps() {
   }
   for (NodeId n = count; n-- > 0;) {
     const Node& node = graph_.node(n);
-    early[static_cast<size_t>(n)] =
-        std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId output) {
-          return output != kNoValue && needed[static_cast<size_t>(output)];
-        });
+    early[static_cast<size_t>(n)] = std::any_of(
+        node.outputs.begin(), node.outputs.end(),
+        [&](ValueId output) { return output != kNoValue && needed[static_cast<size_t>(output)]; });
     if (!early[static_cast<size_t>(n)]) continue;
     for (const ValueId input : node.inputs) {
       if (input != kNoValue) needed[static_cast<size_t>(input)] = true;
@@ -260,6 +261,19 @@ bool RaggedPlan::output_at_once(int i) const { return at_once_[static_cast<size_
 
 bool RaggedPlan::output_per_token(int i) const {
   return values_[static_cast<size_t>(graph_.outputs[static_cast<size_t>(i)])].token_axis >= 0;
+}
+
+int64_t RaggedPlan::activation_bytes(int64_t tokens) const {
+  std::vector<int64_t> slots(static_cast<size_t>(memory_.slot_count), 0);
+  for (size_t id = 0; id < values_.size(); ++id) {
+    const int slot = memory_.slot[id];
+    const std::vector<int64_t>& coefficients = values_[id].coefficients;
+    if (slot == MemoryPlan::kNoSlot || coefficients.size() < 2) continue;
+    const int64_t width = dtype_bits(graph_.fact(static_cast<ValueId>(id)).dtype) / 8;
+    int64_t& bytes = slots[static_cast<size_t>(slot)];
+    bytes = std::max(bytes, coefficients[1] * width * tokens);
+  }
+  return std::accumulate(slots.begin(), slots.end(), int64_t{0});
 }
 
 size_t RaggedPlan::prepared_bytes() const {

@@ -258,7 +258,8 @@ void fuse(Graph& graph, const OpRegistry& ops, const Pattern& p, ValueId joined,
   if (p.band.high) attributes["right_window_size"] = *p.band.high;
   rewrite(node, ops, "hugot", "Attention", 1, std::move(inputs), std::move(attributes));
   const Dims dims = {1, p.queries, p.heads * p.value_dim};
-  node.outputs = {graph.add_value(name, Fact::of(DType::kFloat32, dims))};
+  const DType dtype = graph.fact(node.inputs[0]).dtype;
+  node.outputs = {graph.add_value(name, Fact::of(dtype, dims))};
   const ValueId attended = node.outputs[0];
   graph.add_node(std::move(node));
   // A view, which vanishes where the shapes agree.

@@ -50,13 +50,12 @@ size_t fuse_layer_norm(Graph& graph, PassContext& context) {
     for (const ValueId beta : std::vector<ValueId>(add.inputs)) {
       const ValueId scaled = other_operand(add, beta);
       const Node* mul = produced_by(graph, scaled, "Mul");
-      if (mul == nullptr || float_vector(graph, beta, -1) == nullptr) continue;
+      const auto shape = weight_shape(graph, beta, 1);
+      if (mul == nullptr || !shape) continue;
       for (const ValueId gamma : mul->inputs) {
-        const Tensor* weights = float_vector(graph, gamma, graph.constant(beta)->size());
-        if (weights == nullptr) continue;
+        if (weight_shape(graph, gamma, 1) != shape) continue;
         const auto normalized = match_normalized(graph, other_operand(*mul, gamma));
-        if (!normalized || graph.fact(normalized->x).shape->back() != Dim(weights->size()))
-          continue;
+        if (!normalized || graph.fact(normalized->x).shape->back() != Dim(shape->size())) continue;
         context.log.push_back(str("layer_norm: ", add.label()));
         rewrite(add, context.ops, "", "LayerNormalization", 17, {normalized->x, gamma, beta},
                 {{"axis", int64_t{-1}}, {"epsilon", static_cast<float>(normalized->epsilon)}});

@@ -23,31 +23,32 @@ std::vector<ValueId> with_operand(const Node& linear, size_t slot, ValueId opera
   return inputs;
 }
 
-const Tensor* weight_matrix(const Graph& graph, ValueId id) {
-  const Tensor* weights = graph.constant(id);
-  const bool fits =
-      weights != nullptr && weights->dtype() == DType::kFloat32 && weights->rank() == 2;
-  return fits ? weights : nullptr;
-}
-
 bool make_from_matmul(Graph& graph, Node& node, PassContext& context) {
   const Fact& x = graph.fact(node.inputs[0]);
-  if (weight_matrix(graph, node.inputs[1]) == nullptr || x.rank() < 2) return false;
-  rewrite(node, context.ops, "hugot", "Linear", 1, {node.inputs[0], node.inputs[1]}, {});
+  if (x.rank() < 2) return false;
+  ValueId weight = node.inputs[1];
+  Attributes attributes;
+  // Constants have been transposed already, parameters cannot be.
+  if (const Node* transpose = produced_by(graph, weight, "Transpose")) {
+    weight = transpose->inputs[0];
+    attributes["trans_w"] = int64_t{1};
+  }
+  if (!weight_shape(graph, weight, 2)) return false;
+  rewrite(node, context.ops, "hugot", "Linear", 1, {node.inputs[0], weight}, std::move(attributes));
   return true;
 }
 
 bool make_from_gemm(Graph& graph, Node& node, PassContext& context) {
-  const Tensor* weights = weight_matrix(graph, node.inputs[1]);
-  if (weights == nullptr || node.get<float>("alpha", 1) != 1 || node.get<float>("beta", 1) != 1 ||
+  const auto weights = weight_shape(graph, node.inputs[1], 2);
+  if (!weights || node.get<float>("alpha", 1) != 1 || node.get<float>("beta", 1) != 1 ||
       node.get<int64_t>("transA", 0) != 0) {
     return false;
   }
   const int64_t transposed = node.get<int64_t>("transB", 0);
-  const int64_t width = weights->shape()[transposed != 0 ? 0 : 1];
+  const int64_t width = (*weights)[transposed != 0 ? 0 : 1];
   std::vector<ValueId> inputs = {node.inputs[0], node.inputs[1]};
   if (node.input(2) != kNoValue) {
-    if (float_vector(graph, node.inputs[2], width) == nullptr) return false;
+    if (!is_weight_vector(graph, node.inputs[2], width)) return false;
     inputs.push_back(node.inputs[2]);
   }
   rewrite(node, context.ops, "hugot", "Linear", 1, std::move(inputs), {{"trans_w", transposed}});
@@ -105,7 +106,7 @@ class Absorb {
       return false;
     }
     const auto width = graph_.fact(operand).shape->back().number();
-    if (!width || float_vector(graph_, bias, *width) == nullptr) return false;
+    if (!width || !is_weight_vector(graph_, bias, *width)) return false;
     become(add, *linear, with_operand(*linear, bias_slot(*linear), bias), linear->attributes);
     return true;
   }
@@ -129,7 +130,8 @@ class Absorb {
 
   bool into_activation(Node& node, const char* activation) {
     const Node* linear = sole_linear(node.inputs[0]);
-    if (linear == nullptr || linear->has("activation") ||
+    // Training needs what goes into the activation.
+    if (linear == nullptr || linear->has("activation") || context_.training ||
         linear->input(bias_slot(*linear) + 1) != kNoValue) {
       return false;
     }

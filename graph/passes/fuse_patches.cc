@@ -38,7 +38,7 @@ std::optional<Patches> match_patches(const Graph& graph, const Node& conv) {
       w.size() == 0 || (*x)[1] != w[1] || (*x)[2] % w[2] != 0 || (*x)[3] % w[3] != 0) {
     return std::nullopt;
   }
-  if (conv.input(2) != kNoValue && float_vector(graph, conv.input(2), w[0]) == nullptr) {
+  if (conv.input(2) != kNoValue && !is_weight_vector(graph, conv.input(2), w[0])) {
     return std::nullopt;
   }
   return Patches{conv.inputs[0], conv.inputs[1], conv.input(2), w[1], w[0],

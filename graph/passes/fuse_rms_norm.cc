@@ -58,12 +58,13 @@ size_t fuse_rms_norm(Graph& graph, PassContext& context) {
     Node& mul = graph.node(id);
     if (!mul.domain.empty() || mul.op_type != "Mul" || mul.inputs.size() != 2) continue;
     for (const ValueId gamma : std::vector<ValueId>(mul.inputs)) {
-      const Tensor* weights = float_vector(graph, gamma, -1);
-      if (weights == nullptr) continue;
+      const auto weights = weight_shape(graph, gamma, 1);
+      if (!weights) continue;
       const auto found = match_normalized(graph, other_operand(mul, gamma));
       if (!found) continue;
       const Fact& x = graph.fact(found->x);
-      if (x.dtype != DType::kFloat32 || x.rank() < 1 || x.shape->back() != Dim(weights->size())) {
+      if (x.dtype != graph.fact(gamma).dtype || x.rank() < 1 ||
+          x.shape->back() != Dim(weights->size())) {
         continue;
       }
       context.log.push_back(str("rms_norm: ", mul.label()));

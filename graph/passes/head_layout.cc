@@ -111,7 +111,8 @@ int64_t features_of(const Fact& fact) {
 }  // namespace
 
 bool tokens_lead(const Fact& fact, const Dim& tokens) {
-  if (!fact.shape || fact.dtype != DType::kFloat32) return false;
+  const bool computed = fact.dtype == DType::kFloat32 || fact.dtype == DType::kFloat64;
+  if (!fact.shape || !computed) return false;
   auto it = fact.shape->begin();
   while (it != fact.shape->end() && it->is(1)) ++it;
   if (it == fact.shape->end() || !(*it == tokens)) return false;

@@ -102,12 +102,16 @@ ValueId square_of(const Graph& graph, ValueId id) {
   return mul != nullptr && mul->inputs[0] == mul->inputs[1] ? mul->inputs[0] : kNoValue;
 }
 
-const Tensor* float_vector(const Graph& graph, ValueId id, int64_t size) {
-  const Tensor* tensor = graph.constant(id);
-  if (tensor == nullptr || tensor->dtype() != DType::kFloat32 || tensor->rank() != 1) {
-    return nullptr;
-  }
-  return size < 0 || tensor->size() == size ? tensor : nullptr;
+std::optional<Shape> weight_shape(const Graph& graph, ValueId id, int rank) {
+  if (id == kNoValue || !graph.is_weight(id)) return std::nullopt;
+  const Fact& fact = graph.fact(id);
+  const bool fits =
+      (fact.dtype == DType::kFloat32 || fact.dtype == DType::kFloat64) && fact.rank() == rank;
+  return fits ? fact.fixed_shape() : std::nullopt;
+}
+
+bool is_weight_vector(const Graph& graph, ValueId id, int64_t size) {
+  return weight_shape(graph, id, 1) == Shape{size};
 }
 
 bool close_to(double a, double b) { return std::abs(a - b) <= 1e-4 * std::abs(b); }

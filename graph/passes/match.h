@@ -42,8 +42,10 @@ ValueId mean_over_last_axis(const Graph& graph, ValueId id);
 // x when `id` is x * x or x ^ 2; kNoValue otherwise.
 ValueId square_of(const Graph& graph, ValueId id);
 
-// The constant behind `id` when it is float32 of shape [size] (or any length for size < 0).
-const Tensor* float_vector(const Graph& graph, ValueId id, int64_t size);
+// The shape of `id` when it is a weight (Graph::is_weight), float32 or float64, with `rank` axes.
+std::optional<Shape> weight_shape(const Graph& graph, ValueId id, int rank);
+// True when it is such a weight of shape [size].
+bool is_weight_vector(const Graph& graph, ValueId id, int64_t size);
 
 // |a - b| <= 1e-4 * |b|: for constants that exporters round to float32 or print with few digits.
 bool close_to(double a, double b);

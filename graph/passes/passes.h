@@ -32,6 +32,7 @@ struct PassContext {
   // 0 or -1: of outputs with a row per token only the first or the last row of each text is wanted.
   std::optional<int64_t> wanted_row = {};
   bool row_kept = false;  // keep_row found such an output
+  bool training = false;  // the graph will be differentiated: only what has gradients is fused
 };
 
 using Pass = size_t (*)(Graph&, PassContext&);
@@ -117,6 +118,11 @@ size_t prune_rows(Graph& graph, PassContext& context);
 // become inputs that the executor fills from their facts; what computed them is swept.
 size_t detach_known(Graph& graph, PassContext& context);
 
+// Of `outputs` (indices into graph.outputs, of fixed shape) only the sums over all texts are
+// wanted, as of the gradients of parameters: the summing (kSummedAttribute) moves up, through what
+// is linear, to the nodes where a value loses its token axis, or where nothing better is known.
+size_t sum_over_texts(Graph& graph, PassContext& context, std::span<const size_t> outputs);
+
 // Only `outputs` (indices into graph.outputs) and what they need stay, inputs included.
 void keep_outputs(Graph& graph, std::span<const int> outputs);
 
@@ -126,9 +132,13 @@ void keep_outputs(Graph& graph, std::span<const int> outputs);
 // batch and length; a given tensor needs the free batch, or 1, and sizes that fit.
 void specialize(Graph& graph, std::span<const RaggedInput> inputs, std::span<const int> outputs);
 
-// specialize() and all passes until nothing changes.
+// specialize() and all passes until nothing changes. With PassContext::training those that leave
+// only what has gradients; optimize_gradients() is to follow.
 void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
                          std::span<const int> outputs, PassContext& context);
+// For a graph that has been through optimize_for_ragged() and has got gradients since. `summed` as
+// for sum_over_texts().
+void optimize_gradients(Graph& graph, std::span<const size_t> summed, PassContext& context);
 
 // The passes of exact mode. They keep every bit, except that half precision is computed in float32.
 void optimize_exact(Graph& graph, PassContext& context);

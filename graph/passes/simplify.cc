@@ -66,9 +66,22 @@ bool reverses(const Graph& graph, const Node& node) {
   return !steps || std::any_of(steps->begin(), steps->end(), [](int64_t s) { return s < 0; });
 }
 
+Dims without_ones(const Dims& dims) {
+  Dims rest;
+  for (const Dim& dim : dims) {
+    if (!dim.is(1)) rest.push_back(dim);
+  }
+  return rest;
+}
+
 bool reinterprets(const Graph& graph, const Node& node) {
-  if (!node.domain.empty()) return false;
   const std::string& op = node.op_type;
+  if (node.domain == "hugot" && op == "SumTo") {
+    // Nothing was repeated: the shapes differ by axes of length 1.
+    const Fact &x = graph.fact(node.inputs[0]), &y = graph.fact(node.outputs[0]);
+    return x.shape && y.shape && without_ones(*x.shape) == without_ones(*y.shape);
+  }
+  if (!node.domain.empty()) return false;
   return op == "Reshape" || op == "Squeeze" || op == "Unsqueeze" || op == "Flatten" ||
          (op == "Transpose" && keeps_order(graph, node));
 }

@@ -43,6 +43,12 @@ void specialize_input(Value& input, std::span<const RaggedInput> inputs) {
     return candidate.name == input.name;
   });
   require(spec != inputs.end(), ErrorCode::kUnsupported, "nothing is known about it");
+  if (spec->kind == RaggedInput::Kind::kParameter) {
+    require(input.fact.fixed_shape().has_value(), ErrorCode::kUnsupported, "its shape ",
+            input.fact.to_string(), " is not fixed");
+    input.parameter = true;
+    return;
+  }
   const Fact& declared = input.fact;
   const bool fixed = spec->kind == RaggedInput::Kind::kTensor || spec->shape.rank() > 0;
   if (declared.shape && !fixed) {
@@ -116,56 +122,78 @@ void specialize(Graph& graph, std::span<const RaggedInput> inputs, std::span<con
   }
 }
 
+namespace {
+
+struct Named {
+  const char* name;
+  Pass pass;
+  bool training = true;  // what it makes has gradients
+};
+
+// Simplified first, so that fusions meet one spelling; linear last, because it swallows what the
+// others look for.
+constexpr Named kCleanup[] = {{"fold_constants", fold_constants},
+                              {"simplify", simplify},
+                              {"eliminate_common", eliminate_common}};
+constexpr Named kFusions[] = {{"fuse_layer_norm", fuse_layer_norm},
+                              {"fuse_rms_norm", fuse_rms_norm},
+                              {"fuse_gelu", fuse_gelu},
+                              {"fuse_rotary", fuse_rotary},
+                              {"sink_transposes", sink_transposes},
+                              {"lower_attention", lower_attention},
+                              {"hoist_views", hoist_views},
+                              {"fuse_attention", fuse_attention},
+                              {"fuse_relative_attention", fuse_relative_attention, false},
+                              {"fuse_patches", fuse_patches, false},
+                              {"fuse_quantized", fuse_quantized, false},
+                              {"fuse_linear", fuse_linear}};
+
+size_t apply(Graph& graph, PassContext& context, const Named& named) {
+  if (context.training && !named.training) return 0;
+  return apply_pass(graph, context, named.name, named.pass);
+}
+
+void settle(Graph& graph, PassContext& context) {
+  constexpr int kMaxRounds = 8;  // each round undoes one layer of nesting; graphs need two or three
+  for (int round = 0; round < kMaxRounds; ++round) {
+    size_t changes = 0;
+    for (const Named& named : kCleanup) changes += apply(graph, context, named);
+    if (changes == 0) return;
+  }
+}
+
+}  // namespace
+
 void optimize_for_ragged(Graph& graph, std::span<const RaggedInput> inputs,
                          std::span<const int> outputs, PassContext& context) {
   specialize(graph, inputs, outputs);
   infer(graph);
   report_pass(graph, context, "specialize", graph.inputs.size());
 
-  struct Named {
-    const char* name;
-    Pass pass;
-  };
-  // Simplified first, so that fusions meet one spelling; linear last, because it swallows what the
-  // others look for.
-  constexpr Named kCleanup[] = {{"fold_constants", fold_constants},
-                                {"simplify", simplify},
-                                {"eliminate_common", eliminate_common}};
-  constexpr Named kFusions[] = {{"fuse_layer_norm", fuse_layer_norm},
-                                {"fuse_rms_norm", fuse_rms_norm},
-                                {"fuse_gelu", fuse_gelu},
-                                {"fuse_rotary", fuse_rotary},
-                                {"sink_transposes", sink_transposes},
-                                {"lower_attention", lower_attention},
-                                {"hoist_views", hoist_views},
-                                {"fuse_attention", fuse_attention},
-                                {"fuse_relative_attention", fuse_relative_attention},
-                                {"fuse_patches", fuse_patches},
-                                {"fuse_quantized", fuse_quantized},
-                                {"fuse_linear", fuse_linear}};
-  const auto apply = [&](const Named& named) {
-    return apply_pass(graph, context, named.name, named.pass);
-  };
-  const auto settle = [&] {
-    constexpr int kMaxRounds =
-        8;  // each round undoes one layer of nesting; graphs need two or three
-    for (int round = 0; round < kMaxRounds; ++round) {
-      size_t changes = 0;
-      for (const Named& named : kCleanup) changes += apply(named);
-      if (changes == 0) return;
-    }
-  };
-  apply({"expand_operators", expand_operators});
+  apply(graph, context, {"expand_operators", expand_operators});
   // Before weights are dequantized by folding.
-  apply({"fuse_quantized", fuse_quantized});
-  settle();
-  if (apply({"widen_half", widen_half}) > 0) settle();
-  for (const Named& named : kFusions) apply(named);
-  settle();
-  apply({"keep_row", keep_row});
-  if (apply({"prune_rows", prune_rows}) > 0) settle();
-  apply({"merge_linear", merge_linear});
-  apply({"detach_known", detach_known});
+  apply(graph, context, {"fuse_quantized", fuse_quantized, false});
+  settle(graph, context);
+  if (apply(graph, context, {"widen_half", widen_half}) > 0) settle(graph, context);
+  for (const Named& named : kFusions) apply(graph, context, named);
+  settle(graph, context);
+  if (context.training) return;
+  apply(graph, context, {"keep_row", keep_row});
+  if (apply(graph, context, {"prune_rows", prune_rows}) > 0) settle(graph, context);
+  apply(graph, context, {"merge_linear", merge_linear});
+  apply(graph, context, {"detach_known", detach_known});
+}
+
+void optimize_gradients(Graph& graph, std::span<const size_t> summed, PassContext& context) {
+  graph.remove_dead();
+  infer(graph);
+  settle(graph, context);
+  // Gradients that meet are added by the products that make them.
+  if (apply(graph, context, {"fuse_linear", fuse_linear}) > 0) settle(graph, context);
+  const size_t changes = sum_over_texts(graph, context, summed);
+  infer(graph);
+  report_pass(graph, context, "sum_over_texts", changes);
+  apply(graph, context, {"detach_known", detach_known});
 }
 
 }  // namespace hugot

@@ -26,6 +26,19 @@ void infer_fused(InferContext& ctx) {
   out.shape = Dims{(*q)[0], (*q)[1], Dim::divide((*v)[2], kv_heads) * heads};
 }
 
+// dQ, dK and dV are like Q, K and V; the bias is [B, heads, queries, keys] before broadcasting.
+void infer_gradient(InferContext& ctx) {
+  for (int i = 0; i < 3; ++i) {
+    ctx.output(i).dtype = ctx.input(i).dtype;
+    ctx.output(i).shape = ctx.input(i).shape;
+  }
+  if (ctx.num_outputs() < 4) return;
+  ctx.output(3).dtype = ctx.input(0).dtype;
+  const auto &q = ctx.input(0).shape, &k = ctx.input(1).shape;
+  if (!q || !k || q->size() != 3 || k->size() != 3) return;
+  ctx.output(3).shape = Dims{(*q)[0], ctx.node().at<int64_t>("num_heads"), (*q)[1], (*k)[1]};
+}
+
 // Sequences as long for every item, which is all the batch axis of the kernel needs.
 bool fixed_length(const BatchQuery& query) {
   if (!query.row(0) || !query.row(1) || !query.row(2)) return false;
@@ -33,7 +46,17 @@ bool fixed_length(const BatchQuery& query) {
   return !biased || !query.ragged(3) || (query.row(3) && query.input_fact(3).rank() == 4);
 }
 
+Batching batch_gradient(const BatchQuery& query) {
+  if (query.node().output(3) != kNoValue) return Batching::kLoop;
+  for (int i = 0; i < 4; ++i) {
+    if (!query.ragged(i) || query.token_axis(i) != 1) return Batching::kLoop;
+  }
+  return Batching::kSegments;
+}
+
 Batching batch_fused(const BatchQuery& query) {
+  // The kernel for float64 knows no segments.
+  if (query.input_fact(0).dtype == DType::kFloat64) return Batching::kLoop;
   const bool one_query = query.node().has("query_row");
   if (!one_query && fixed_length(query)) return Batching::kRows;
   for (int i = 0; i < 3; ++i) {
@@ -102,6 +125,11 @@ OpDef hugot_Attention(int) {
   return with_gradient(
       define({3, 4}, attention::infer_fused, attention::fused, attention::batch_fused),
       attention::rule::FusedAttention);
+}
+
+OpDef hugot_AttentionGradient(int) {
+  return define({4, 5}, attention::infer_gradient, attention::fused_gradient,
+                attention::batch_gradient, {3, 4});
 }
 
 OpDef hugot_RelativeAttention(int) {

@@ -30,6 +30,11 @@ void onnx(KernelContext& ctx);
 // hugot.Attention in float64, for exactness rather than speed. Not for segments.
 void fused_f64(KernelContext& ctx);
 
+// hugot.AttentionGradient: dQ, dK, dV and, where wanted, the gradient of the bias before it was
+// broadcast, [B, heads, queries, keys], of hugot.Attention, whose attributes it has. Inputs: Q, K,
+// V, dY, bias (may be absent). float32 and float64.
+void fused_gradient(KernelContext& ctx);
+
 // Gradient rules: attention_gradient.cc.
 namespace rule {
 GradientRule Attention, FusedAttention;

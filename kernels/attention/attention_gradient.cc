@@ -166,6 +166,14 @@ void FusedAttention(G& g) {
   const Node& node = g.node();
   require(!node.has("query_row"), ErrorCode::kUnsupported,
           "attention of one query has no gradient");
+  const DType dtype = g.x().dtype();
+  if (g.fused() && (dtype == DType::kFloat32 || dtype == DType::kFloat64)) {
+    const std::vector<Term> dx =
+        g.writer().outputs("AttentionGradient", {g.x(0), g.x(1), g.x(2), g.dy(), g.x(3)},
+                           node.attributes, g.wants(3) ? 4 : 3, "hugot");
+    for (size_t i = 0; i < dx.size(); ++i) g.set(static_cast<int>(i), dx[i]);
+    return;
+  }
   Settings s;
   s.heads = node.at<int64_t>("num_heads");
   s.kv_heads = node.get<int64_t>("kv_num_heads", s.heads);

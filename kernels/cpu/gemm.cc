@@ -116,14 +116,22 @@ void run_unpacked(const VectorKernels& kernels, GemmArgs part, const float* b, i
     kernels.gemm(&in_place);
     part.panel_begin = whole_panels;
   }
+  // As many panels as a tile reads at once are packed together, and count from 0.
+  part.b = part.next = panel;
   part.b_row_stride = width;
-  part.b_panel_stride = 0;
-  part.b = panel;
-  for (int64_t p = part.panel_begin, end = part.panel_end; p < end; ++p) {
-    kernels.gemm_pack(b, part.k, part.n, ldb, transposed, p, p + 1, panel);
-    part.panel_begin = p;
-    part.panel_end = p + 1;
-    kernels.gemm(&part);
+  part.b_panel_stride = part.k * width;
+  for (int64_t p = part.panel_begin, end = part.panel_end; p < end;) {
+    const int64_t count = std::min(kernels.gemm_tile_panels, end - p);
+    kernels.gemm_pack(b, part.k, part.n, ldb, transposed, p, p + count, panel);
+    GemmArgs tile = part;
+    tile.n -= p * width;
+    tile.c += p * width;
+    if (tile.epilogue.bias != nullptr) tile.epilogue.bias += p * width;
+    if (tile.epilogue.residual != nullptr) tile.epilogue.residual += p * width;
+    tile.panel_begin = 0;
+    tile.panel_end = count;
+    kernels.gemm(&tile);
+    p += count;
   }
 }
 
@@ -191,7 +199,21 @@ void simd_gemm_group(int64_t m, const float* a, int64_t lda, std::span<const Gem
 }
 
 int64_t gemm_workspace(int64_t k, const ThreadPool* pool) {
-  return k * active_kernels().gemm_panel_width * (pool == nullptr ? 1 : pool->size());
+  const VectorKernels& kernels = active_kernels();
+  return k * kernels.gemm_panel_width * kernels.gemm_tile_panels *
+         (pool == nullptr ? 1 : pool->size());
+}
+
+void transpose(const float* x, int64_t rows, int64_t cols, int64_t ldx, float* y, int64_t ldy,
+               ThreadPool* pool) {
+  // Whole cache lines of y for each thread.
+  constexpr int64_t kRows = 64;
+  const VectorKernels& kernels = active_kernels();
+  parallel_for(rows * cols < (1 << 14) ? nullptr : pool, ceil_div(rows, kRows), 1,
+               [&](int64_t begin, int64_t end) {
+                 const int64_t first = begin * kRows, last = std::min(end * kRows, rows);
+                 kernels.transpose(x + first * ldx, last - first, cols, ldx, y + first, ldy);
+               });
 }
 
 void gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
@@ -221,7 +243,7 @@ void gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const fl
   }
   for_gemm_pieces(m, panels, multiply_adds(m, n, k), pool, [&](const GemmPiece& piece) {
     run_unpacked(kernels, part_of(args, piece), b, ldb, b_transposed,
-                 workspace + piece.worker * k * width);
+                 workspace + piece.worker * k * width * kernels.gemm_tile_panels);
   });
 }
 

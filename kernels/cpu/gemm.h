@@ -102,6 +102,10 @@ void gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const fl
           float* workspace = nullptr, ThreadPool* pool = nullptr);
 int64_t gemm_workspace(int64_t k, const ThreadPool* pool);
 
+// y [cols, rows] = x [rows, cols] transposed.
+void transpose(const float* x, int64_t rows, int64_t cols, int64_t ldx, float* y, int64_t ldy,
+               ThreadPool* pool = nullptr);
+
 // One panel of such a product, for a B whose columns are made right before they are used: columns
 // [panel_index * width, (panel_index + 1) * width) of C, where width is gemm_panel_width(). `panel`
 // holds these columns of B in rows of `width` floats, zeros where they are past n.

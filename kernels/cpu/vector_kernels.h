@@ -181,8 +181,21 @@ struct VectorKernels {
   void (*rms_norm)(const float* x, const float* gamma, float eps, int64_t rows, int64_t cols,
                    float* y, float* inv_rms);
 
-  // GEMM building blocks; callers use gemm.h.
-  int64_t gemm_panel_width;
+  // dx = dy f'(x) of gelu and gelu_tanh; error of f' at most 3e-7.
+  void (*gelu_gradient)(const float* x, const float* dy, float* dx, int64_t n);
+  void (*gelu_tanh_gradient)(const float* x, const float* dy, float* dx, int64_t n);
+  // The gradients of layer_norm, which is computed again from x: dx for each row, and what each row
+  // adds to those of gamma and beta. Any of the three may be null, gamma too. dx may be dy.
+  void (*layer_norm_gradient)(const float* x, const float* gamma, const float* dy, float eps,
+                              int64_t rows, int64_t cols, float* dx, float* dgamma, float* dbeta);
+  // ds = scale p (dp - sum(p dp)), in the place of dp: of y = softmax(s), given p = softmax(s).
+  void (*softmax_gradient)(const float* p, float scale, int64_t n, float* dp);
+
+  // y [cols, rows] = x [rows, cols] transposed.
+  void (*transpose)(const float* x, int64_t rows, int64_t cols, int64_t ldx, float* y, int64_t ldy);
+
+  // GEMM building blocks; callers use gemm.h. Panels are best read gemm_tile_panels at a time.
+  int64_t gemm_panel_width, gemm_tile_panels;
   // Copies panels [panel_begin, panel_end) of B into dst (k * panel width floats each, the first of
   // the range at dst), columns past n filled with zeros. B is [k, n] with row stride ldb, or its
   // transpose [n, k] when `transposed`.

@@ -265,6 +265,7 @@ OpDef onnx_Erf(int) { return function<fn::Erf>(rule::Erf); }
 OpDef onnx_Exp(int) { return function<fn::Exp>(rule::Exp); }
 OpDef onnx_Floor(int) { return function<fn::Floor>(rule::Flat); }
 OpDef onnx_Gelu(int) { return function<fn::Gelu>(rule::Gelu); }
+OpDef hugot_GeluGradient(int) { return define(2, 2, infer_same_as_input, gelu_gradient); }
 OpDef onnx_HardSigmoid(int) { return function<fn::HardSigmoid>(rule::HardSigmoid); }
 OpDef onnx_HardSwish(int) { return function<fn::HardSwish>(rule::HardSwish); }
 OpDef onnx_LeakyRelu(int) { return function<fn::LeakyRelu>(rule::LeakyRelu); }

@@ -97,6 +97,9 @@ void where(KernelContext& ctx);
 template <class S>
 S shape_of_b(const Node& node, const S& a, const S& b);
 
+// hugot.GeluGradient: dy times the derivative of Gelu at x; inputs x, dy. float32 and float64.
+void gelu_gradient(KernelContext& ctx);
+
 // Gradient rules: elementwise_gradient.cc.
 namespace rule {
 // y = f(x)

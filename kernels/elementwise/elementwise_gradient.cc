@@ -135,6 +135,11 @@ void Mish(G& g) {
 }
 
 void Gelu(G& g) {
+  const DType dtype = g.x().dtype();
+  if (g.fused() && (dtype == DType::kFloat32 || dtype == DType::kFloat64)) {
+    g.set(0, g.writer().op("GeluGradient", {g.x(), g.dy()}, g.node().attributes, "hugot"));
+    return;
+  }
   const bool approximate = g.node().get<std::string>("approximate", "none") == "tanh";
   g.set(0, g.dy() * (approximate ? gelu_tanh_slope(g.x()) : gelu_slope(g.x())));
 }

@@ -39,6 +39,15 @@ Batching batch_matmul(const BatchQuery& query) {
 }
 
 Batching batch_gemm(const BatchQuery& query) {
+  if (sums_over_texts(query.node())) {
+    // A^T B over the rows of all texts.
+    const bool rows = query.node().get<int64_t>("transA", 0) != 0 &&
+                      query.node().get<int64_t>("transB", 0) == 0 &&
+                      query.node().inputs.size() == 2;
+    const bool tokens = query.token_axis(0) == 0 && query.token_axis(1) == 0;
+    const bool joined = tokens || (query.row(0) && query.row(1));
+    return rows && joined ? Batching::kSum : Batching::kLoop;
+  }
   if (query.node().get<int64_t>("transA", 0) != 0) return Batching::kLoop;
   const int64_t contracted[] = {-1};
   return batch_over_axes(query, contracted);
@@ -104,6 +113,26 @@ Batching batch_linear(const BatchQuery& query) {
   }
   return query.row(0) && rank > 1 && (!residual || query.row(3)) ? Batching::kRows
                                                                  : Batching::kLoop;
+}
+
+// x [.., k] and dy [.., n] to dW and dbias.
+void infer_weight_gradient(InferContext& ctx) {
+  for (int i = 0; i < ctx.num_outputs(); ++i) ctx.output(i).dtype = ctx.input(0).dtype;
+  const auto &x = ctx.input(0).shape, &dy = ctx.input(1).shape;
+  if (!x || !dy) return;
+  require(!x->empty() && x->size() == dy->size(), ErrorCode::kInvalidArgument, "input ",
+          to_string(*x), " and gradient ", to_string(*dy), " do not have the same rows");
+  const bool transposed = ctx.node().get<int64_t>("trans_w", 0) != 0;
+  ctx.output(0).shape = transposed ? Dims{dy->back(), x->back()} : Dims{x->back(), dy->back()};
+  if (ctx.num_outputs() > 1) ctx.output(1).shape = Dims{dy->back()};
+}
+
+// All rows of all texts make one sum.
+Batching batch_weight_gradient(const BatchQuery& query) {
+  const int token = query.token_axis(0), rank = query.input_fact(0).rank();
+  const bool tokens = token >= 0 && token == query.token_axis(1) && token < rank - 1;
+  const bool rows = query.row(0) && query.row(1) && rank > 1;
+  return sums_over_texts(query.node()) && (tokens || rows) ? Batching::kSum : Batching::kLoop;
 }
 
 OpDef with_prepare(OpDef op, PrepareFunction prepare) {
@@ -207,6 +236,11 @@ OpDef hugot_Linear(int) {
                                                    matmul::batch_linear),
                                             matmul::prepare_linear),
                        matmul::rule::Linear);
+}
+
+OpDef hugot_LinearWeightGradient(int) {
+  return define({2, 2}, matmul::infer_weight_gradient, matmul::linear_weight_gradient,
+                matmul::batch_weight_gradient, {1, 2});
 }
 
 OpDef hugot_LinearGroup(int) {

@@ -107,6 +107,10 @@ void linear(KernelContext& ctx);
 void linear_group(KernelContext& ctx);
 void einsum(KernelContext& ctx);
 
+// hugot.LinearWeightGradient: from x [.., k] and dy [.., n], dW [k, n], or [n, k] with attribute
+// trans_w, and dbias [n]. float32 and float64.
+void linear_weight_gradient(KernelContext& ctx);
+
 // Gradient rules: matmul_gradient.cc, einsum_gradient.cc.
 namespace rule {
 GradientRule Einsum, Gemm, Linear, LinearGroup, MatMul;

@@ -59,9 +59,34 @@ void Gemm(G& g) {
   if (g.wants(2)) g.set(2, beta == 1 ? dy : dy * static_cast<double>(beta));
 }
 
+namespace {
+
+// Of y = x W + bias + residual: dx = dy W^T, dW = x^T dy, dbias sums the rows of dy.
+void linear_at_once(G& g, bool transpose) {
+  const Term dy = g.dy();
+  if (g.wants(0)) {
+    g.set(0, g.writer().op("Linear", {dy, g.x(1)}, {{"trans_w", int64_t{!transpose}}}, "hugot"));
+  }
+  if (g.wants(1)) {
+    const std::vector<Term> sums =
+        g.writer().outputs("LinearWeightGradient", {g.x(0), dy}, {{"trans_w", int64_t{transpose}}},
+                           g.wants(2) ? 2 : 1, "hugot");
+    g.set(1, sums[0]);
+    if (g.wants(2)) g.set(2, sums[1]);
+  } else {
+    g.set(2, dy);
+  }
+  g.set(3, dy);
+}
+
+}  // namespace
+
 // The parts that were fused: MatMul, Add, the activation, Add.
 void Linear(G& g) {
   const bool transpose = g.node().get<int64_t>("trans_w", 0) != 0;
+  if (g.fused() && activation_of(g.node()) == cpu::Activation::kNone) {
+    return linear_at_once(g, transpose);
+  }
   Term y = matrix_product(g.x(0), transpose ? transposed(g.x(1)) : g.x(1));
   if (g.x(2)) y = y + g.x(2);
   switch (activation_of(g.node())) {

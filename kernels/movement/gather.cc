@@ -53,6 +53,21 @@ Batching batch_gather(const BatchQuery& query) {
   return query.row(1) && axis == 0 ? Batching::kRows : Batching::kLoop;
 }
 
+// dy is that of rows of the table; the gradient is like the table.
+void infer_gather_gradient(InferContext& ctx) {
+  ctx.output(0).dtype = ctx.input(2).dtype;
+  ctx.output(0).shape = ctx.input(0).shape;
+}
+
+// The rows of all texts make one sum.
+Batching batch_gather_gradient(const BatchQuery& query) {
+  if (!sums_over_texts(query.node()) || query.ragged(0) || !query.ragged(1) || !query.ragged(2)) {
+    return Batching::kLoop;
+  }
+  const bool tokens = query.token_axis(1) >= 0 && query.token_axis(2) >= 0;
+  return tokens || (query.row(1) && query.row(2)) ? Batching::kSum : Batching::kLoop;
+}
+
 void infer_gather_elements(InferContext& ctx) {
   Fact& out = ctx.output(0);
   out.dtype = ctx.input(0).dtype;
@@ -137,6 +152,11 @@ OpDef onnx_Gather(int) {
   return with_gradient(
       define({2, 2}, movement::infer_gather, movement::gather, movement::batch_gather),
       movement::rule::Gather);
+}
+
+OpDef hugot_GatherGradient(int) {
+  return define({3, 3}, movement::infer_gather_gradient, movement::gather_gradient,
+                movement::batch_gather_gradient);
 }
 
 OpDef onnx_GatherElements(int) {

@@ -75,6 +75,9 @@ void tile(KernelContext& ctx);
 void trilu(KernelContext& ctx);
 void pad(KernelContext& ctx);
 void gather(KernelContext& ctx);
+// hugot.GatherGradient: the gradient of a table [n, width] of which rows were taken; inputs table
+// (of which only the shape matters), indices, dy [indices.., width]. float32 and float64.
+void gather_gradient(KernelContext& ctx);
 void gather_elements(KernelContext& ctx);
 void gather_nd(KernelContext& ctx);
 void scatter_elements(KernelContext& ctx);

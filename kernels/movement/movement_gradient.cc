@@ -160,6 +160,15 @@ void Slice(G& g) {
   const Term taken = g.op("Gather", {shape_of(g.y()), axes});
   const Term counted = where(starts < 0, starts + dims, starts);
   const Term before = g.op("Min", {g.op("Max", {counted, 0}), dims});
+  const auto known = axes.fact().integers();
+  const bool rows =
+      x.rank() == 2 && known && known->size() == 1 && normalize_axis(known->front(), 2) == 0;
+  if (g.fused() && rows && (x.dtype() == DType::kFloat32 || x.dtype() == DType::kFloat64)) {
+    const Term scalar = g.writer().integers({});
+    const Term first = reshape(before, scalar), count = reshape(taken, scalar);
+    const Term indices = g.op("Range", {first, first + count, 1});
+    return g.set(0, g.writer().op("GatherGradient", {x, indices, g.dy()}, {}, "hugot"));
+  }
   const Term pads = g.writer().concat({before, dims - before - taken}, 0);
   g.set(0, g.op("Pad", {g.dy(), pads, Term(), axes}));
 }
@@ -190,6 +199,11 @@ void Pad(G& g) {
 void Gather(G& g) {
   const Term table = g.x(0), indices = g.x(1);
   const int64_t axis = axis_of(g, table, 0);
+  const DType dtype = table.dtype();
+  if (axis == 0 && g.fused() && table.rank() == 2 &&
+      (dtype == DType::kFloat32 || dtype == DType::kFloat64)) {
+    return g.set(0, g.writer().op("GatherGradient", {table, indices, g.dy()}, {}, "hugot"));
+  }
   if (axis == 0) {
     const Term tuples = unsqueeze(indices, {-1});
     return g.set(0, g.op("ScatterND", {zeros_like(table), tuples, g.dy()}, with("add")));

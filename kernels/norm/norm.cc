@@ -47,6 +47,31 @@ OpDef normalization(int max_inputs, int max_outputs, KernelFunction cpu, Gradien
   return op;
 }
 
+// dx like x, dscale and dbias like the scale.
+void infer_gradient(InferContext& ctx) {
+  for (int i = 0; i < ctx.num_outputs(); ++i) {
+    const Fact& like = ctx.input(i == 0 ? 0 : 1);
+    ctx.output(i).dtype = like.dtype;
+    ctx.output(i).shape = like.shape;
+  }
+}
+
+Batching batch_gradient(const BatchQuery& query) {
+  const Node& node = query.node();
+  const int rank = query.input_fact(0).rank(), token = query.token_axis(0);
+  const bool tokens = token >= 0 && token == query.token_axis(2) && token < rank - 1;
+  const bool rows = query.row(0) && query.row(2) && rank > 1;
+  if (query.ragged(1) || !(tokens || rows)) return Batching::kLoop;
+  if (sums_over_texts(node, 0)) return Batching::kLoop;
+  // Gradients of scale and bias that somebody wants for each text are not summed.
+  const auto each_text = [&](int i) {
+    return node.output(static_cast<size_t>(i)) != kNoValue && !sums_over_texts(node, i);
+  };
+  if (each_text(1) || each_text(2)) return Batching::kLoop;
+  if (sums_over_texts(node)) return Batching::kSum;
+  return tokens ? Batching::kPacked : Batching::kRows;
+}
+
 void infer_batch_norm(InferContext& ctx) {
   infer_same_as_input(ctx);
   for (int i = 1; i < std::min(ctx.num_outputs(), 3); ++i) {
@@ -69,6 +94,15 @@ namespace hugot::ops {
 
 OpDef onnx_LayerNormalization(int) {
   return norm::normalization(3, 3, norm::layer_norm, norm::rule::LayerNormalization);
+}
+OpDef hugot_LayerNormalizationGradient(int) {
+  OpDef op;
+  op.min_inputs = op.max_inputs = 3;
+  op.max_outputs = 3;
+  op.infer = norm::infer_gradient;
+  op.batching = norm::batch_gradient;
+  op.cpu = norm::layer_norm_gradient;
+  return op;
 }
 OpDef onnx_RMSNormalization(int) {
   return norm::normalization(2, 1, norm::rms_norm, norm::rule::RMSNormalization);

@@ -16,6 +16,10 @@ void layer_norm(KernelContext& ctx);
 // outputs y, 1 / sqrt(..).
 void rms_norm(KernelContext& ctx);
 
+// hugot.LayerNormalizationGradient: from x, scale and dy the gradients of x, scale and bias of
+// LayerNormalization over the last axis. float32 and float64.
+void layer_norm_gradient(KernelContext& ctx);
+
 // BatchNormalization over axis 1; in training mode with the statistics of the batch.
 void batch_norm(KernelContext& ctx);
 

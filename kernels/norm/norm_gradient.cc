@@ -61,7 +61,28 @@ void row_normalization(G& g, bool centered, int inverse_output) {
 
 }  // namespace
 
-void LayerNormalization(G& g) { row_normalization(g, true, 2); }
+namespace {
+
+// True where hugot.LayerNormalizationGradient serves.
+bool at_once(G& g) {
+  const DType dtype = g.x().dtype();
+  const int rank = g.x().rank();
+  return g.fused() && (dtype == DType::kFloat32 || dtype == DType::kFloat64) &&
+         g.x(1).dtype() == dtype && g.x(1).rank() == 1 &&
+         g.x(1).fact().shape->front() == g.x().fact().shape->back() && g.dy() && !g.dy(1) &&
+         !g.dy(2) && normalize_axis(g.node().get<int64_t>("axis", -1), rank) == rank - 1;
+}
+
+}  // namespace
+
+void LayerNormalization(G& g) {
+  if (!at_once(g)) return row_normalization(g, true, 2);
+  const bool sums = g.wants(1) || g.wants(2);
+  const std::vector<Term> dx =
+      g.writer().outputs("LayerNormalizationGradient", {g.x(0), g.x(1), g.dy()},
+                         {{"epsilon", g.node().get("epsilon", 1e-5f)}}, sums ? 3 : 1, "hugot");
+  for (size_t i = 0; i < dx.size(); ++i) g.set(static_cast<int>(i), dx[i]);
+}
 void RMSNormalization(G& g) { row_normalization(g, false, 1); }
 
 // The node written with other operators; statistics of the batch in training, the given ones

@@ -148,6 +148,22 @@ bool within_text(const BatchQuery& query, int64_t axis) {
          out.shape->front().is(1);
 }
 
+// The axis on which the instances of input 0 are joined; -1 when there is none.
+int joined_axis(const BatchQuery& query) {
+  if (!query.ragged(0)) return -1;
+  return query.token_axis(0) >= 0 ? query.token_axis(0) : query.row(0) ? 0 : -1;
+}
+
+// A sum over the axis on which instances are joined is their sum.
+Batching batch_sum_to(const BatchQuery& query) {
+  const int axis = joined_axis(query), rank = query.input_fact(0).rank();
+  const Fact& out = query.output_fact(0);
+  if (!sums_over_texts(query.node()) || axis < 0 || !out.fixed_shape()) return Batching::kLoop;
+  const int place = axis - (rank - out.rank());
+  const bool reduced = place < 0 || (*out.shape)[static_cast<size_t>(place)].is(1);
+  return reduced ? Batching::kSum : Batching::kLoop;
+}
+
 Batching batch_reduction(const BatchQuery& query) {
   const int rank = query.input_fact(0).rank();
   std::optional<std::vector<int64_t>> axes =
@@ -155,6 +171,12 @@ Batching batch_reduction(const BatchQuery& query) {
                          : query.node().get<std::vector<int64_t>>("axes", {});
   if (!axes || rank < 0) return Batching::kLoop;
   const std::vector<bool> reduced = reduced_axes(query.node(), *axes, rank);
+  if (sums_over_texts(query.node())) {
+    const int joined = joined_axis(query);
+    const bool sum =
+        query.node().op_type == "ReduceSum" && joined >= 0 && reduced[static_cast<size_t>(joined)];
+    return sum ? Batching::kSum : Batching::kLoop;
+  }
   axes->clear();
   for (int i = 0; i < rank; ++i) {
     if (!reduced[static_cast<size_t>(i)]) continue;
@@ -310,7 +332,7 @@ OpDef onnx_GlobalMaxPool(int) {
   return along_axis(1, infer_global_pool, batch_global_pool, global_pool<fn::Max>, rule::GlobalMax);
 }
 
-OpDef hugot_SumTo(int) { return along_axis(2, infer_sum_to, nullptr, sum_to, rule::SumTo); }
+OpDef hugot_SumTo(int) { return along_axis(2, infer_sum_to, batch_sum_to, sum_to, rule::SumTo); }
 
 OpDef onnx_TopK(int since_version) {
   OpDef op = along_axis(since_version < 10 ? 1 : 2, infer_top_k, batch_axis_attribute<-1>, top_k,

@@ -404,8 +404,8 @@ HWY_INLINE hn::Vec<Tag> load_quads(Tag tag, const float* src, int64_t stride) {
   }
 }
 
-// 4 floats from each of kLanes rows: dst[i * kPanelWidth + r] = src[r * stride + i], i < 4.
-HWY_INLINE void transpose_strip(const float* src, int64_t stride, float* dst) {
+// 4 floats from each of kLanes rows: dst[i * pitch + r] = src[r * stride + i], i < 4.
+HWY_INLINE void transpose_strip(const float* src, int64_t stride, float* dst, int64_t pitch) {
   // Group g of rows[r] holds row r + 4 g.
   V rows[4];
   HUGOT_UNROLL
@@ -415,9 +415,9 @@ HWY_INLINE void transpose_strip(const float* src, int64_t stride, float* dst) {
   const V r02_high = hn::InterleaveUpper(d, rows[0], rows[2]);
   const V r13_high = hn::InterleaveUpper(d, rows[1], rows[3]);
   store(hn::InterleaveLower(d, r02_low, r13_low), dst);
-  store(hn::InterleaveUpper(d, r02_low, r13_low), dst + kPanelWidth);
-  store(hn::InterleaveLower(d, r02_high, r13_high), dst + 2 * kPanelWidth);
-  store(hn::InterleaveUpper(d, r02_high, r13_high), dst + 3 * kPanelWidth);
+  store(hn::InterleaveUpper(d, r02_low, r13_low), dst + pitch);
+  store(hn::InterleaveLower(d, r02_high, r13_high), dst + 2 * pitch);
+  store(hn::InterleaveUpper(d, r02_high, r13_high), dst + 3 * pitch);
 }
 #endif
 
@@ -430,7 +430,7 @@ HWY_INLINE void pack_transposed(const float* src, int64_t k, int64_t ldb, int64_
   for (; done + kLanes <= cols; done += kLanes) {
     const float* rows = src + done * ldb;
     for (int64_t i = 0; i < whole; i += 4) {
-      transpose_strip(rows + i, ldb, dst + i * kPanelWidth + done);
+      transpose_strip(rows + i, ldb, dst + i * kPanelWidth + done, kPanelWidth);
     }
     for (int64_t i = whole; i < k; ++i) {
       for (int64_t j = 0; j < kLanes; ++j) dst[i * kPanelWidth + done + j] = rows[j * ldb + i];

@@ -7,6 +7,7 @@
 #include "kernels/cpu/simd/gemm-inl.h"
 #include "kernels/cpu/simd/gemm_bf16-inl.h"
 #include "kernels/cpu/simd/gemm_int8-inl.h"
+#include "kernels/cpu/simd/gradient-inl.h"
 #include "kernels/cpu/simd/math-inl.h"
 #include "kernels/cpu/simd/peak-inl.h"
 #include "kernels/cpu/simd/rows-inl.h"
@@ -51,7 +52,13 @@ const VectorKernels kVectorKernels = {
     .layer_norm = layer_norm,
     .add_layer_norm = add_layer_norm,
     .rms_norm = rms_norm,
+    .gelu_gradient = times_slope<gelu_slope>,
+    .gelu_tanh_gradient = times_slope<gelu_tanh_slope>,
+    .layer_norm_gradient = layer_norm_gradient,
+    .softmax_gradient = softmax_gradient,
+    .transpose = transpose,
     .gemm_panel_width = kPanelWidth,
+    .gemm_tile_panels = kTilePanels,
     .gemm_pack = gemm_pack,
     .gemm = gemm,
     .int8_group = kInt8Group,

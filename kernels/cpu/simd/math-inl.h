@@ -166,11 +166,9 @@ HWY_INLINE Block silu(const Block& x) {
   return each([&](int j) HUGOT_LAMBDA { return hn::Mul(x.v[j], s.v[j]); });
 }
 
-// x/2 (1 + erf(x/sqrt 2)) = max(x, 0) - |x| Q(|x|), where Q(t) = erfc(t/sqrt 2)/2 = 2^p(t). One
-// polynomial serves both signs and all sizes: beyond 6 it falls so fast that Q vanishes.
-HWY_INLINE Block gelu(const Block& x) {
-  const Block t = each([&](int j) HUGOT_LAMBDA { return at_most(hn::Abs(x.v[j]), 20.0f); });
-  // log2 Q(t); error of the result 2.3e-8
+// Q(t) = erfc(t/sqrt 2)/2 = 2^p(t) for 0 <= t <= 20, with an error of 2.3e-8 / t. One polynomial
+// serves all sizes: beyond 6 it falls so fast that Q vanishes.
+HWY_INLINE Block normal_tail(const Block& t) {
   const Block p =
       polynomial(t, -1.0f, -0x1.26afb6p+0f, -0x1.d61fb2p-2f, -0x1.b064f6p-5f, 0x1.e84beep-8f,
                  -0x1.b6a876p-12f, -0x1.3931b4p-14f, 0x1.19b19ap-16f, -0x1.103152p-20f);
@@ -185,9 +183,16 @@ HWY_INLINE Block gelu(const Block& x) {
   const Block mantissa = polynomial(r, 1.0f, 0x1.62e42ap-1f, 0x1.ebf9c2p-3f, 0x1.c6b6d8p-5f,
                                     0x1.3ce8aep-7f, 0x1.5bda58p-10f);
   return each([&](int j) HUGOT_LAMBDA {
-    const V tail = hn::BitCast(d, hn::Add(hn::BitCast(di, mantissa.v[j]), exponent[j]));
-    return hn::NegMulAdd(t.v[j], tail, at_least(x.v[j], 0.0f));
+    return hn::BitCast(d, hn::Add(hn::BitCast(di, mantissa.v[j]), exponent[j]));
   });
+}
+
+// x/2 (1 + erf(x/sqrt 2)) = max(x, 0) - |x| Q(|x|)
+HWY_INLINE Block gelu(const Block& x) {
+  const Block t = each([&](int j) HUGOT_LAMBDA { return at_most(hn::Abs(x.v[j]), 20.0f); });
+  const Block tail = normal_tail(t);
+  return each(
+      [&](int j) HUGOT_LAMBDA { return hn::NegMulAdd(t.v[j], tail.v[j], at_least(x.v[j], 0.0f)); });
 }
 
 // x/2 (1 + tanh(u)) = x sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3).

@@ -1,0 +1,256 @@
+#include "autodiff/ragged_model.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+#include "autodiff/float_type.h"
+#include "base/error.h"
+#include "graph/exec/ragged.h"
+#include "graph/gradient.h"
+#include "graph/passes/passes.h"
+
+namespace hugot {
+namespace {
+
+constexpr const char* kGradientInput = "hugot.output_gradient";
+// Memory for what a part of a batch keeps from its way forwards.
+constexpr int64_t kActivationBytes = int64_t{512} << 20;
+constexpr int64_t kFewestTokens = 256;  // of a part, so that products have enough rows
+// Of a part whose activations nobody needs.
+constexpr int64_t kForwardTokens = 1024;
+
+RaggedInput describe_input(const Value& value) {
+  using Kind = RaggedInput::Kind;
+  if (value.name == "input_ids" || value.name == "token_type_ids") {
+    return {value.name, Kind::kTokens};
+  }
+  if (value.name == "attention_mask") return {value.name, Kind::kUniform, 1};
+  if (value.name == "position_ids") return {value.name, Kind::kPositions, 0};
+  fail(ErrorCode::kUnsupported, "the model needs input '", value.name, "' (",
+       value.fact.to_string(), "), which no text can give");
+}
+
+// Consecutive rows of a batch.
+struct Part {
+  size_t begin = 0, end = 0;
+};
+
+std::vector<Part> cut(std::span<const int64_t> lengths, int64_t budget) {
+  std::vector<Part> parts;
+  int64_t tokens = 0;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    if (parts.empty() || tokens + lengths[i] > budget) {
+      parts.push_back({i, i});
+      tokens = 0;
+    }
+    tokens += lengths[i];
+    parts.back().end = i + 1;
+  }
+  return parts;
+}
+
+template <class T>
+void add_to(const Tensor& x, Tensor& sum, ThreadPool* pool) {
+  const T* from = x.data<T>();
+  T* to = sum.data<T>();
+  parallel_for(pool, x.size(), 1 << 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[i] += from[i];
+  });
+}
+
+class RaggedModel final : public TrainableModel {
+ public:
+  RaggedModel(Graph graph, const OpRegistry& ops, const TrainableModelOptions& options) {
+    dtype_ = options.dtype;
+    require(dtype_ == DType::kFloat32 || dtype_ == DType::kFloat64, ErrorCode::kInvalidArgument,
+            "training in ", dtype_name(dtype_), " is not possible");
+    require(graph.outputs.size() == 1, ErrorCode::kInvalidArgument,
+            "a graph for training has one output, not ", graph.outputs.size());
+    convert_floats(graph, dtype_);
+    std::vector<RaggedInput> inputs;
+    for (const ValueId id : graph.inputs) inputs.push_back(describe_input(graph.value(id)));
+    std::vector<ValueId> wrt;
+    for (const std::string& name : options.trainable) {
+      wrt.push_back(make_input(graph, name));
+      inputs.push_back({name, RaggedInput::Kind::kParameter});
+    }
+    PassContext context{ops};
+    context.training = true;
+    constexpr int kOnly = 0;
+    optimize_for_ragged(graph, inputs, std::span(&kOnly, 1), context);
+    inputs.push_back(add_gradients(graph, wrt, ops));
+    std::vector<size_t> summed(wrt.size());
+    std::iota(summed.begin(), summed.end(), size_t{1});
+    optimize_gradients(graph, summed, context);
+    plan_ = RaggedPlan::compile(std::move(graph), std::move(inputs));
+    executor_ = std::make_unique<RaggedExecutor>(plan_);
+    part_tokens_ =
+        std::max(kFewestTokens, kActivationBytes / std::max<int64_t>(bytes_per_token(), 1));
+  }
+
+  Tensor forward(std::span<const TrainRow> rows, bool for_backward, const TrainRun& run) override {
+    take_rows(rows);
+    parts_ = cut(lengths_, for_backward ? part_tokens_ : std::min(part_tokens_, kForwardTokens));
+    Tensor result;
+    for (const Part& part : parts_) {
+      begin(part, run);
+      const Tensor& output = executor_->output(0);
+      if (!result.defined()) {
+        result = Tensor(dtype_, {static_cast<int64_t>(rows.size()), output.shape()[1]});
+      }
+      std::memcpy(static_cast<std::byte*>(result.raw()) + part.begin * row_bytes(result),
+                  output.raw(), output.bytes());
+    }
+    kept_ = for_backward;
+    return result;
+  }
+
+  void backward(const Tensor& d_output, const TrainRun& run) override {
+    require(std::exchange(kept_, false), ErrorCode::kInvalidArgument,
+            "there is no forward() to go backward from");
+    require(d_output.rank() == 2 && d_output.dtype() == dtype_ &&
+                d_output.shape()[0] == static_cast<int64_t>(lengths_.size()),
+            ErrorCode::kInvalidArgument, "gradients of ", lengths_.size(), " vectors, but ",
+            describe(d_output), " were given");
+    // The activations of the last part are still there.
+    for (size_t i = parts_.size(); i-- > 0;) {
+      const Part& part = parts_[i];
+      if (i + 1 < parts_.size()) begin(part, run);
+      const Tensor own(
+          dtype_, d_output.shape().with(0, static_cast<int64_t>(part.end - part.begin)),
+          static_cast<const std::byte*>(d_output.raw()) + part.begin * row_bytes(d_output));
+      resume(own, run);
+    }
+  }
+
+  void zero_gradients() override { zero_ = true; }
+
+ private:
+  // The initializer becomes an input of the graph, and a parameter.
+  ValueId make_input(Graph& graph, const std::string& name) {
+    const ValueId id = graph.find(name);
+    require(id != kNoValue && graph.value(id).initializer && is_float(graph.fact(id).dtype),
+            ErrorCode::kInvalidArgument, "'", name, "' is no floating-point initializer");
+    Value& value = graph.value(id);
+    // The fact's tensor may be a view on the model's file.
+    Parameter parameter{name, value.fact.constant->clone(), Tensor(dtype_, {})};
+    parameter.gradient = Tensor(dtype_, parameter.value.shape());
+    std::memset(parameter.gradient.raw(), 0, parameter.gradient.bytes());
+    value.fact = Fact::of(dtype_, *value.fact.shape);
+    value.initializer = false;
+    graph.inputs.push_back(id);
+    parameters_.push_back(std::move(parameter));
+    return id;
+  }
+
+  // Returns the input that holds the gradient of the output.
+  RaggedInput add_gradients(Graph& graph, const std::vector<ValueId>& wrt, const OpRegistry& ops) {
+    const ValueId output = graph.outputs[0];
+    const auto shape = graph.fact(output).fixed_shape();
+    require(shape && shape->rank() == 2 && (*shape)[0] == 1, ErrorCode::kUnsupported,
+            "a graph for training gives one vector per text, but its output is ",
+            graph.fact(output).to_string());
+    const std::vector<NodeId> nodes = graph.order();
+    const Seed seed = {output, graph.add_input(kGradientInput, graph.fact(output))};
+    GraphWriter writer(graph, ops);
+    writer.set_fused(true);
+    const std::vector<ValueId> gradients =
+        propagate_gradients(writer, nodes, std::span(&seed, 1), wrt);
+    for (size_t i = 0; i < wrt.size(); ++i) {
+      require(gradients[i] != kNoValue, ErrorCode::kInvalidArgument,
+              "the output does not depend on '", parameters_[i].name, "'");
+      graph.outputs.push_back(gradients[i]);
+    }
+    return {.name = kGradientInput,
+            .kind = RaggedInput::Kind::kTensor,
+            .shape = {(*shape)[1]},
+            .later = true};
+  }
+
+  // What the plan keeps for a token of a long batch.
+  int64_t bytes_per_token() const {
+    constexpr int64_t kTokens = 1024;
+    return plan_->activation_bytes(kTokens) / kTokens;
+  }
+
+  static size_t row_bytes(const Tensor& tensor) {
+    return tensor.bytes() / static_cast<size_t>(std::max<int64_t>(tensor.shape()[0], 1));
+  }
+
+  // Copies the rows, whose memory is the caller's.
+  void take_rows(std::span<const TrainRow> rows) {
+    require(!rows.empty(), ErrorCode::kInvalidArgument, "a batch without rows");
+    kept_ = false;
+    lengths_.clear();
+    ids_.clear();
+    type_ids_.clear();
+    for (const TrainRow& row : rows) {
+      require(!row.ids.empty(), ErrorCode::kInvalidArgument, "a text needs at least one token");
+      require(row.type_ids.empty() || row.type_ids.size() == row.ids.size(),
+              ErrorCode::kInvalidArgument, "a text has ", row.ids.size(), " tokens but ",
+              row.type_ids.size(), " token types");
+      lengths_.push_back(static_cast<int64_t>(row.ids.size()));
+      ids_.insert(ids_.end(), row.ids.begin(), row.ids.end());
+      type_ids_.insert(type_ids_.end(), row.type_ids.begin(), row.type_ids.end());
+      type_ids_.resize(ids_.size(), 0);
+    }
+  }
+
+  void begin(const Part& part, const TrainRun& run) {
+    const auto sum = [&](size_t begin, size_t end) {
+      return std::accumulate(lengths_.begin() + static_cast<std::ptrdiff_t>(begin),
+                             lengths_.begin() + static_cast<std::ptrdiff_t>(end), int64_t{0});
+    };
+    const auto first = static_cast<size_t>(sum(0, part.begin));
+    const auto count = static_cast<size_t>(sum(part.begin, part.end));
+    std::vector<std::span<const int64_t>> tokens;
+    std::vector<Tensor> values;
+    for (const RaggedInput& input : plan_->inputs()) {
+      if (input.kind != RaggedInput::Kind::kTokens) continue;
+      const std::vector<int64_t>& all = input.name == "input_ids" ? ids_ : type_ids_;
+      tokens.push_back(std::span(all).subspan(first, count));
+    }
+    for (const Parameter& parameter : parameters_) values.push_back(parameter.value);
+    executor_->begin({.lengths = std::span(lengths_).subspan(part.begin, part.end - part.begin),
+                      .tokens = tokens,
+                      .parameters = values},
+                     {.pool = run.pool, .stop = run.stop});
+  }
+
+  // Gradients that are zero are written to, others are added to.
+  void resume(const Tensor& d_output, const TrainRun& run) {
+    std::vector<Tensor> results(1 + parameters_.size());
+    const bool fresh = std::exchange(zero_, false);
+    for (size_t i = 0; fresh && i < parameters_.size(); ++i) {
+      results[i + 1] = parameters_[i].gradient;
+    }
+    executor_->resume(std::span(&d_output, 1), results, {.pool = run.pool, .stop = run.stop});
+    for (size_t i = 0; !fresh && i < parameters_.size(); ++i) {
+      const Tensor& part = executor_->output(static_cast<int>(i) + 1);
+      if (dtype_ == DType::kFloat32) {
+        add_to<float>(part, parameters_[i].gradient, run.pool);
+      } else {
+        add_to<double>(part, parameters_[i].gradient, run.pool);
+      }
+    }
+  }
+
+  std::shared_ptr<const RaggedPlan> plan_;
+  std::unique_ptr<RaggedExecutor> executor_;
+  int64_t part_tokens_ = 0;
+  std::vector<int64_t> lengths_, ids_, type_ids_;  // of the last forward()
+  std::vector<Part> parts_;
+  bool kept_ = false;  // the last forward() was for backward()
+  bool zero_ = true;   // all gradients are to be taken for zero
+};
+
+}  // namespace
+
+std::unique_ptr<TrainableModel> make_ragged_model(Graph graph, const OpRegistry& ops,
+                                                  const TrainableModelOptions& options) {
+  return std::make_unique<RaggedModel>(std::move(graph), ops, options);
+}
+
+}  // namespace hugot

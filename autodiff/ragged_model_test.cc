@@ -1,0 +1,233 @@
+// Gradients without padding against those of the padded graph, and their bits.
+#include "autodiff/ragged_model.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "tests/graph_builder.h"
+
+namespace hugot::test {
+namespace {
+
+constexpr int64_t kWidth = 32, kHeads = 2, kVocabulary = 40, kPositions = 64;
+
+// An encoder as exporters write it. All its weights are trained.
+class Encoder {
+ public:
+  explicit Encoder(int opset = 17) : b(opset) {
+    ids = b.input("input_ids", DType::kInt64);
+    mask = b.input("attention_mask", DType::kInt64);
+  }
+
+  ValueId weights(const Shape& shape) {
+    const ValueId id = b.weights(shape, ++seed_, 0.4);
+    trainable.push_back(b.graph.value(id).name);
+    return id;
+  }
+  ValueId linear(ValueId x, int64_t in, int64_t out) {
+    return b.op("Add", {b.op("MatMul", {x, weights({in, out})}), weights({out})});
+  }
+  // A weight [out, in] behind a Transpose.
+  ValueId linear_transposed(ValueId x, int64_t in, int64_t out) {
+    const ValueId w =
+        b.op("Transpose", {weights({out, in})}, {{"perm", std::vector<int64_t>{1, 0}}});
+    return b.op("Add", {b.op("MatMul", {x, w}), weights({out})});
+  }
+  ValueId embeddings() {
+    const ValueId words = b.op("Gather", {weights({kVocabulary, kWidth}), ids});
+    const ValueId length =
+        b.op("Unsqueeze", {b.op("Gather", {b.op("Shape", {ids}), b.integer(1)}), b.integers({0})});
+    const ValueId positions =
+        b.op("Slice", {weights({kPositions, kWidth}), b.integers({2}),
+                       b.op("Add", {length, b.integers({2})}), b.integers({0})});
+    return b.op("Add", {words, positions});
+  }
+  ValueId layer_norm(ValueId x) {
+    return b.op("LayerNormalization", {x, weights({kWidth}), weights({kWidth})},
+                {{"epsilon", 1e-5f}});
+  }
+  ValueId gelu(ValueId x) {
+    const ValueId erf = b.op("Erf", {b.op("Div", {x, b.number(std::sqrt(2.0f))})});
+    return b.op("Mul", {b.op("Mul", {x, b.op("Add", {erf, b.number(1)})}), b.number(0.5f)});
+  }
+  ValueId heads(ValueId x, std::vector<int64_t> perm) {
+    const ValueId split = b.op("Reshape", {x, b.integers({0, 0, kHeads, kWidth / kHeads})});
+    return b.op("Transpose", {split}, {{"perm", std::move(perm)}});
+  }
+  // What is added to the scores for keys that are no tokens.
+  ValueId mask_bias() {
+    const ValueId seen = b.op("Cast", {b.op("Unsqueeze", {mask, b.integers({1, 2})})},
+                              {{"to", static_cast<int64_t>(DType::kFloat32)}});
+    return b.op("Mul", {b.op("Sub", {b.number(1), seen}), b.number(-1e9f)});
+  }
+  ValueId attention(ValueId x, ValueId bias = kNoValue) {
+    const ValueId q = heads(linear_transposed(x, kWidth, kWidth), {0, 2, 1, 3});
+    const ValueId k = heads(linear(x, kWidth, kWidth), {0, 2, 3, 1});
+    const ValueId v = heads(linear(x, kWidth, kWidth), {0, 2, 1, 3});
+    ValueId scores = b.op("Mul", {b.op("MatMul", {q, k}), b.number(0.25f)});
+    if (bias != kNoValue) scores = b.op("Add", {scores, bias});
+    scores = b.op("Add", {scores, mask_bias()});
+    const ValueId p = b.op("Softmax", {scores}, {{"axis", int64_t{-1}}});
+    const ValueId y =
+        b.op("Transpose", {b.op("MatMul", {p, v})}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
+    return b.op("Reshape", {y, b.integers({0, 0, kWidth})});
+  }
+  ValueId layer(ValueId x, ValueId bias = kNoValue) {
+    x = layer_norm(b.op("Add", {linear(attention(x, bias), kWidth, kWidth), x}));
+    const ValueId inner = gelu(linear(x, kWidth, 2 * kWidth));
+    return layer_norm(b.op("Add", {x, linear(inner, 2 * kWidth, kWidth)}));
+  }
+  ValueId mean(ValueId x) {
+    const ValueId weight = b.op("Cast", {b.op("Unsqueeze", {mask, b.integers({-1})})},
+                                {{"to", static_cast<int64_t>(DType::kFloat32)}});
+    const auto sum = [&](ValueId value) {
+      return b.op("ReduceSum", {value, b.integers({1})}, {{"keepdims", int64_t{0}}});
+    };
+    return b.op("Div", {sum(b.op("Mul", {x, weight})), sum(weight)});
+  }
+  ValueId first(ValueId x) { return b.op("Gather", {x, b.integer(0)}, {{"axis", int64_t{1}}}); }
+
+  GraphBuilder b;
+  ValueId ids, mask;
+  std::vector<std::string> trainable;
+
+ private:
+  uint64_t seed_ = 0;
+};
+
+std::vector<std::vector<int32_t>> random_texts(std::initializer_list<int64_t> lengths) {
+  std::vector<std::vector<int32_t>> texts;
+  for (const int64_t length : lengths) {
+    const Tensor ids = random_tensor(DType::kInt64, {length}, 0, kVocabulary, 70 + texts.size());
+    const auto values = ids.values<int64_t>();
+    texts.emplace_back(values.begin(), values.end());
+  }
+  return texts;
+}
+
+struct Result {
+  Tensor vectors;
+  std::vector<Tensor> gradients;
+};
+
+Result run(TrainableModel& model, const std::vector<std::vector<int32_t>>& texts,
+           ThreadPool* pool) {
+  std::vector<TrainRow> rows;
+  for (const auto& text : texts) rows.push_back({.ids = text});
+  Result result;
+  result.vectors = model.forward(rows, true, {.pool = pool});
+  const Tensor seed = random_tensor(model.dtype(), result.vectors.shape(), -1, 1, 5);
+  model.zero_gradients();
+  model.backward(seed, {.pool = pool});
+  for (const Parameter& parameter : model.parameters()) {
+    result.gradients.push_back(parameter.gradient.clone());
+  }
+  return result;
+}
+
+double largest(const Tensor& x) {
+  double most = 0;
+  for (const double value : as_doubles(x)) most = std::max(most, std::abs(value));
+  return most;
+}
+
+double distance(const Tensor& a, const Tensor& b) {
+  REQUIRE(describe(a) == describe(b));
+  const std::vector<double> x = as_doubles(a), y = as_doubles(b);
+  double most = 0;
+  for (size_t i = 0; i < x.size(); ++i) most = std::max(most, std::abs(x[i] - y[i]));
+  return most;
+}
+
+void check(Encoder& encoder, ValueId output) {
+  encoder.b.graph.outputs = {output};
+  infer(encoder.b.graph);
+  const auto texts = random_texts({5, 1, 17, 5, 12, 33});
+  ThreadPool pool(2);
+  for (const DType dtype : {DType::kFloat64, DType::kFloat32}) {
+    CAPTURE(dtype_name(dtype));
+    const TrainableModelOptions options = {.trainable = encoder.trainable, .dtype = dtype};
+    const auto ragged = make_ragged_model(encoder.b.graph, ops(), options);
+    const auto padded = make_padded_model(encoder.b.graph, ops(), options);
+    const Result one = run(*ragged, texts, nullptr), two = run(*ragged, texts, &pool);
+    const Result expected = run(*padded, texts, nullptr);
+    const double limit = dtype == DType::kFloat64 ? 1e-10 : 2e-4;
+    CHECK(distance(one.vectors, expected.vectors) < limit);
+    CHECK(identical(one.vectors, two.vectors));
+    double scale = 0;
+    for (const Tensor& gradient : expected.gradients) scale = std::max(scale, largest(gradient));
+    for (size_t i = 0; i < encoder.trainable.size(); ++i) {
+      CAPTURE(encoder.trainable[i]);
+      CHECK(distance(one.gradients[i], expected.gradients[i]) <= limit * scale);
+      CHECK(identical(one.gradients[i], two.gradients[i]));
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("gradients of a BERT with mean pooling") {
+  Encoder e;
+  const ValueId x = e.layer_norm(e.embeddings());
+  check(e, e.mean(e.layer(e.layer(x))));
+}
+
+TEST_CASE("gradients of a classifier on the first token") {
+  Encoder e;
+  const ValueId x = e.first(e.layer(e.embeddings()));
+  const ValueId pooled = e.b.op("Tanh", {e.linear(x, kWidth, kWidth)});
+  check(e,
+        e.b.op("Gemm", {pooled, e.weights({3, kWidth}), e.weights({3})}, {{"transB", int64_t{1}}}));
+}
+
+TEST_CASE("gradients of a bias that depends on positions, and of one weight that is used twice") {
+  Encoder e;
+  GraphBuilder& b = e.b;
+  const ValueId length = b.op("Gather", {b.op("Shape", {e.ids}), b.integer(1)});
+  const ValueId place = b.op("Range", {b.integer(0), length, b.integer(1)});
+  const ValueId apart = b.op("Sub", {b.op("Unsqueeze", {place, b.integers({0})}),
+                                     b.op("Unsqueeze", {place, b.integers({1})})});
+  const ValueId bucket = b.op("Add", {apart, b.integer(40)});
+  const ValueId picked = b.op("Gather", {e.weights({80, kHeads}), bucket});
+  const ValueId bias = b.op(
+      "Unsqueeze",
+      {b.op("Transpose", {picked}, {{"perm", std::vector<int64_t>{2, 0, 1}}}), b.integers({0})});
+  const ValueId x = e.layer(e.embeddings(), bias);
+  const ValueId twice = e.weights({kWidth, kWidth});
+  const ValueId y = b.op("MatMul", {b.op("Tanh", {b.op("MatMul", {x, twice})}), twice});
+  check(e, e.mean(y));
+}
+
+TEST_CASE("gradients through operators without a rule for many texts") {
+  Encoder e;
+  GraphBuilder& b = e.b;
+  // A convolution over the tokens, of one text as of a padded one when nothing is behind it.
+  const std::vector<int64_t> swapped = {0, 2, 1};
+  const ValueId columns = b.op("Transpose", {e.embeddings()}, {{"perm", swapped}});
+  const ValueId conv = b.op("Conv", {columns, e.weights({kWidth, kWidth, 2}), e.weights({kWidth})},
+                            {{"pads", std::vector<int64_t>{1, 0}}});
+  const ValueId x = b.op("Transpose", {conv}, {{"perm", swapped}});
+  check(e, e.mean(b.op("Tanh", {x})));
+}
+
+TEST_CASE("gradients add up until they are zeroed") {
+  Encoder e;
+  e.b.graph.outputs = {e.mean(e.layer(e.embeddings()))};
+  infer(e.b.graph);
+  const auto model =
+      make_ragged_model(e.b.graph, ops(), {.trainable = e.trainable, .dtype = DType::kFloat64});
+  const auto texts = random_texts({4, 9});
+  const Result once = run(*model, texts, nullptr);
+  std::vector<TrainRow> rows;
+  for (const auto& text : texts) rows.push_back({.ids = text});
+  model->forward(rows, true, {});
+  model->backward(random_tensor(DType::kFloat64, once.vectors.shape(), -1, 1, 5), {});
+  for (size_t i = 0; i < once.gradients.size(); ++i) {
+    const double twice = largest(model->parameters()[i].gradient);
+    CHECK(twice == doctest::Approx(2 * largest(once.gradients[i])));
+  }
+  CHECK_THROWS_AS(model->backward(once.vectors, {}), Error);
+}
+
+}  // namespace hugot::test
