@@ -254,6 +254,7 @@ struct Problem {
     for (const auto& entry : expected) options.trainable.push_back(entry.first);
     const bool classifies = info.at("loss") == "cross_entropy";
     if (!classifies) {
+      infer(graph);
       GraphWriter writer(graph, ops());
       const auto model = kGolden / "models" / info.at("model").get<std::string>();
       graph.outputs = {embeddings(model, writer.value(graph.outputs.at(0)),
