@@ -126,6 +126,7 @@ class RaggedModel final : public TrainableModel {
   }
 
   void zero_gradients() override { zero_ = true; }
+  const RaggedPlan* plan() const override { return plan_.get(); }
 
  private:
   // The initializer becomes an input of the graph, and a parameter.
@@ -175,6 +176,10 @@ class RaggedModel final : public TrainableModel {
     return plan_->activation_bytes(kTokens) / kTokens;
   }
 
+  static RunOptions options_of(const TrainRun& run) {
+    return {.pool = run.pool, .stop = run.stop, .observer = run.observer};
+  }
+
   static size_t row_bytes(const Tensor& tensor) {
     return tensor.bytes() / static_cast<size_t>(std::max<int64_t>(tensor.shape()[0], 1));
   }
@@ -216,7 +221,7 @@ class RaggedModel final : public TrainableModel {
     executor_->begin({.lengths = std::span(lengths_).subspan(part.begin, part.end - part.begin),
                       .tokens = tokens,
                       .parameters = values},
-                     {.pool = run.pool, .stop = run.stop});
+                     options_of(run));
   }
 
   // Gradients that are zero are written to, others are added to.
@@ -226,7 +231,7 @@ class RaggedModel final : public TrainableModel {
     for (size_t i = 0; fresh && i < parameters_.size(); ++i) {
       results[i + 1] = parameters_[i].gradient;
     }
-    executor_->resume(std::span(&d_output, 1), results, {.pool = run.pool, .stop = run.stop});
+    executor_->resume(std::span(&d_output, 1), results, options_of(run));
     for (size_t i = 0; !fresh && i < parameters_.size(); ++i) {
       const Tensor& part = executor_->output(static_cast<int>(i) + 1);
       if (dtype_ == DType::kFloat32) {

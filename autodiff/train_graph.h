@@ -16,6 +16,9 @@
 
 namespace hugot {
 
+class NodeObserver;  // graph/exec/executor.h
+class RaggedPlan;    // graph/exec/ragged.h
+
 // A tensor under training. `value` is the master copy: the optimizer writes it in place, and calls
 // TrainableModel::parameters_changed() afterwards.
 struct Parameter {
@@ -33,6 +36,7 @@ struct TrainRow {
 struct TrainRun {
   ThreadPool* pool = nullptr;
   std::stop_token stop = {};  // a stopped call throws kCancelled, and gradients are then undefined
+  NodeObserver* observer = nullptr;  // sees the nodes of TrainableModel::plan()
 };
 
 struct TrainableModelOptions {
@@ -72,6 +76,8 @@ class TrainableModel {
 
   // What backward() adds to is zero from now on; until then Parameter::gradient may hold anything.
   virtual void zero_gradients();
+  // What runs, without padding; null where texts are padded.
+  virtual const RaggedPlan* plan() const { return nullptr; }
   // Values of parameters are not what they were.
   virtual void parameters_changed() {}
 

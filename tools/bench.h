@@ -67,6 +67,9 @@ class PeakMeter {
   std::vector<double> samples_;
 };
 
+// The most memory that this process has held, in MiB; 0 where that cannot be told.
+double peak_memory();
+
 // -- the commands
 
 struct ModelBenchOptions {
@@ -95,6 +98,20 @@ struct KernelBenchOptions {
   std::vector<std::string> compare;  // two files, or none
 };
 int bench_kernels(const KernelBenchOptions& options);
+
+struct TrainBenchOptions {
+  std::string model;
+  std::string input;
+  std::string onnx_filename;
+  std::string loss;
+  int batch_size = 32;
+  int threads = 0;
+  int max_length = 0;
+  double seconds = 5;
+  bool profile = false;
+  std::string json;
+};
+int bench_train(const TrainBenchOptions& options);
 
 // The tokenizer of a model directory, of one with this name below `model_folder`, or the file
 // itself. Throws kNotFound.

@@ -17,6 +17,7 @@
 #include "pipelines/feature_extraction.h"
 #include "pipelines/session.h"
 #include "tools/bench.h"
+#include "tools/bench_profile.h"
 #include "tools/command.h"
 #include "tools/json_row.h"
 #include "tools/row_stream.h"
@@ -208,49 +209,6 @@ Timings time_rounds(const ModelBenchOptions& options, const Pipeline& pipeline,
 
 // -- profile
 
-// Time by node, summed over the threads.
-class Profile final : public NodeObserver {
- public:
-  explicit Profile(const Graph& graph) : graph_(graph), nanoseconds_(graph.node_count()) {}
-
-  void ran(NodeId node, std::chrono::nanoseconds time) override {
-    nanoseconds_[static_cast<size_t>(node)] += time.count();
-  }
-
-  std::string table() const {
-    struct Sum {
-      int nodes = 0;
-      double seconds = 0;
-    };
-    std::map<std::string, Sum> sums;
-    double total = 0;
-    for (size_t i = 0; i < nanoseconds_.size(); ++i) {
-      Sum& sum = sums[graph_.node(static_cast<NodeId>(i)).op_type];
-      ++sum.nodes;
-      sum.seconds += 1e-9 * static_cast<double>(nanoseconds_[i]);
-      total += 1e-9 * static_cast<double>(nanoseconds_[i]);
-    }
-    std::vector<std::pair<std::string, Sum>> rows(sums.begin(), sums.end());
-    std::stable_sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
-      return a.second.seconds > b.second.seconds;
-    });
-    std::string out = "\noperator              nodes       ms   share\n";
-    for (const auto& [name, sum] : rows) {
-      const std::string nodes = std::to_string(sum.nodes);
-      out += name + std::string(name.size() < 22 ? 22 - name.size() : 1, ' ');
-      out += std::string(nodes.size() < 5 ? 5 - nodes.size() : 0, ' ') + nodes;
-      out += format_number("%9.2f", 1e3 * sum.seconds);
-      out += format_number("%7.1f%%\n", 100 * sum.seconds / total);
-    }
-    return out + "all operators" +
-           format_number("%23.2f ms, one pass, summed over threads\n", 1e3 * total);
-  }
-
- private:
-  const Graph& graph_;
-  std::vector<std::atomic<int64_t>> nanoseconds_;
-};
-
 // One pass over the rows with the model alone.
 std::string profile(const ModelBenchOptions& options, const Pipeline& pipeline,
                     const Corpus& corpus, ThreadPool& pool) {
@@ -265,19 +223,10 @@ std::string profile(const ModelBenchOptions& options, const Pipeline& pipeline,
   for (size_t i = 0; i < texts.size(); i += step) {
     pipeline.encoder().run(std::span(texts).subspan(i, step), pool, sink, {}, &observer);
   }
-  return observer.table();
+  return observer.table("one pass, summed over threads");
 }
 
 // -- results
-
-// The most memory that the process ever had, in MiB.
-double peak_memory() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024;
-  }
-  return 0;
-}
 
 // Of the rounds.
 template <class Rate>

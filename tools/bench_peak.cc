@@ -69,4 +69,12 @@ void report(const std::string& target, const nlohmann::ordered_json& results,
   require(!file.fail(), ErrorCode::kIo, "cannot write ", target);
 }
 
+double peak_memory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024;
+  }
+  return 0;
+}
+
 }  // namespace hugot::tools

@@ -10,13 +10,16 @@ struct Options {
   ModelBenchOptions model;
   KernelBenchOptions kernels;
   TokenizeBenchOptions tokenize;
+  TrainBenchOptions train;
   const CLI::App* kernels_command = nullptr;
   const CLI::App* tokenize_command = nullptr;
+  const CLI::App* train_command = nullptr;
 };
 
 int bench(const Options& options) {
   if (options.kernels_command->parsed()) return bench_kernels(options.kernels);
   if (options.tokenize_command->parsed()) return bench_tokenize(options.tokenize);
+  if (options.train_command->parsed()) return bench_train(options.train);
   require(!options.model.model.empty(), ErrorCode::kInvalidArgument, "--model is required");
   require(options.model.seconds == 0 || options.model.rounds == 0, ErrorCode::kInvalidArgument,
           "--seconds and --rounds exclude each other");
@@ -86,6 +89,24 @@ void add_bench(CLI::App& app, Action& action) {
       ->check(CLI::Range(0.0, 1e6));
   tokenize->add_flag("--all", options.tokenize.all, "make tokens, offsets and masks, too");
   option(tokenize, "--json", options.tokenize.json, json_text);
+
+  CLI::App* train = command->add_subcommand("train", "Speed of the steps of hugot train");
+  options.train_command = train;
+  option(train, "--model", options.train.model, "as for hugot train")->required();
+  option(train, "--input", options.train.input, "rows as for hugot train")->required();
+  option(train, "--onnx-filename", options.train.onnx_filename,
+         "graph, relative to the model directory");
+  option(train, "--loss", options.train.loss, "as for hugot train");
+  option(train, "--batch-size", options.train.batch_size, "rows of a step")
+      ->check(CLI::Range(1, 1 << 20));
+  option(train, "--threads", options.train.threads, "0: all processors")
+      ->check(CLI::Range(0, 4096));
+  option(train, "--max-length", options.train.max_length, "tokens a text is cut to")
+      ->check(CLI::Range(1, 1 << 30));
+  option(train, "--seconds", options.train.seconds, "go on so long (5)")
+      ->check(CLI::Range(0.0, 1e6));
+  train->add_flag("--profile", options.train.profile, "a table of the model's time by operator");
+  option(train, "--json", options.train.json, json_text);
 }
 
 }  // namespace hugot::tools
