@@ -228,7 +228,18 @@ void RunOutput::open_partial() {
 
 void RunOutput::begin(const std::string& description) const {
   if (ftruncate(descriptor_, 0) != 0) fail_io("cannot write", partial_);
-  write_file_atomically(description_, description);
+  // Not through a temporary file, which a kill would leave behind: as long as there are no rows,
+  // whatever is in this one does not count.
+  const int file = open(description_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (file < 0) fail_io("cannot write", description_);
+  try {
+    RowWriter(file, description_.string()).write(description);
+    if (fsync(file) != 0) fail_io("cannot write", description_);
+  } catch (...) {
+    close(file);
+    throw;
+  }
+  close(file);
 }
 
 uint64_t RunOutput::whole_lines() const {
