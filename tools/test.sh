@@ -170,8 +170,7 @@ examples() {
   "$BUILD/examples/example_train" "$MODEL" examples/pairs.jsonl "$BUILD/tuned"
   local pair name
   for pair in classify:cls-distilbert-sst2 entities:ner-bert-cased rank:cross-bert-identity \
-    zero_shot:zero-bert-nli \
-    answer:qa-bert fill_mask:fill-bert; do
+    zero_shot:zero-bert-nli answer:qa-bert fill_mask:fill-bert; do
     name=$SHARED/data/zoo/${pair#*:}
     [ ! -d "$name" ] || "$BUILD/examples/example_${pair%%:*}" "$name"
   done
@@ -221,7 +220,7 @@ else
 fi
 if [ -d "$SHARED/data/zoo" ]; then
   suite zoo-ragged "$BUILD/venv/bin/python" tests/zoo_ragged.py --hugot "$BUILD/hugot" \
-   
+    --zoo "$SHARED/data/zoo"
 else
   skip zoo-ragged "no shared data"
 fi
