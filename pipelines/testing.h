@@ -64,6 +64,66 @@ inline void make_classifier(const std::filesystem::path& folder,
   config << "}}\n";
 }
 
+// Makes `folder` a model that answers questions: the scores of a token are the first two elements
+// of its vector.
+inline void make_answerer(const std::filesystem::path& folder) {
+  const OpRegistry ops = builtin_ops();
+  Graph graph = load_model(token_model() / "onnx/model.onnx", ops).graph;
+  const ValueId hidden = graph.outputs[0];
+  const Fact fact = Fact::of(DType::kFloat32, {Dim::symbol("batch"), Dim::symbol("sequence")});
+  graph.outputs.clear();
+  graph.declared_outputs.clear();
+  for (const auto& [name, element] : {std::pair("start_logits", 0), {"end_logits", 1}}) {
+    Node node;
+    node.name = name;
+    node.op_type = "Gather";
+    node.opset = graph.opsets.at("");
+    node.op = ops.find("", "Gather", node.opset);
+    node.attributes = {{"axis", int64_t{2}}};
+    node.inputs = {hidden,
+                   graph.add_initializer(str(name, "_index"), Tensor::scalar<int64_t>(element))};
+    node.outputs = {graph.add_value(name, fact)};
+    graph.outputs.push_back(graph.node(graph.add_node(node)).outputs[0]);
+    graph.declared_outputs.push_back(fact);
+  }
+  std::filesystem::create_directories(folder);
+  std::filesystem::copy_file(token_model() / "tokenizer.json", folder / "tokenizer.json");
+  write_model(graph, folder / "model.onnx");
+  std::ofstream(folder / "config.json")
+      << R"({"model_type": "bert", "max_position_embeddings": 40})" << '\n';
+}
+
+// Makes `folder` a classifier of three columns with these labels in its graph.
+inline void make_table_model(const std::filesystem::path& folder,
+                             const std::vector<std::string>& labels) {
+  const OpRegistry ops = builtin_ops();
+  Graph graph;
+  graph.opsets = {{"", 17}, {"ai.onnx.ml", 1}};
+  const Dim rows = Dim::symbol("rows");
+  const auto classes = static_cast<int64_t>(labels.size());
+  const ValueId input = graph.add_input("X", Fact::of(DType::kFloat32, {rows, 3}));
+  Node node;
+  node.name = "classifier";
+  node.op_type = "LinearClassifier";
+  node.domain = "ai.onnx.ml";
+  node.opset = 1;
+  node.op = ops.find(node.domain, node.op_type, node.opset);
+  std::vector<float> coefficients(labels.size() * 3);
+  std::iota(coefficients.begin(), coefficients.end(), -2.0f);
+  node.attributes = {{"classlabels_strings", labels},
+                     {"coefficients", coefficients},
+                     {"intercepts", std::vector<float>(labels.size(), 0.5f)},
+                     {"post_transform", std::string("SOFTMAX")}};
+  node.inputs = {input};
+  const Fact label = Fact::of(DType::kString, {rows});
+  const Fact scores = Fact::of(DType::kFloat32, {rows, classes});
+  node.outputs = {graph.add_value("label", label), graph.add_value("probabilities", scores)};
+  graph.outputs = graph.node(graph.add_node(node)).outputs;
+  graph.declared_outputs = {label, scores};
+  std::filesystem::create_directories(folder);
+  write_model(graph, folder / "model.onnx");
+}
+
 }  // namespace hugot::test
 
 #endif  // HUGOT_PIPELINES_TESTING_H_

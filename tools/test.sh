@@ -170,10 +170,12 @@ examples() {
   "$BUILD/examples/example_train" "$MODEL" examples/pairs.jsonl "$BUILD/tuned"
   local pair name
   for pair in classify:cls-distilbert-sst2 entities:ner-bert-cased rank:cross-bert-identity \
-    zero_shot:zero-bert-nli; do
+    zero_shot:zero-bert-nli answer:qa-bert fill_mask:fill-bert; do
     name=$SHARED/data/zoo/${pair#*:}
     [ ! -d "$name" ] || "$BUILD/examples/example_${pair%%:*}" "$name"
   done
+  name=$SHARED/data/zoo/tabular
+  [ ! -d "$name" ] || "$BUILD/examples/example_table" "$name" tree_strings_zipmap.onnx
   for pair in texts:cls-distilbert-sst2 entities:ner-bert-cased rank:cross-bert-identity \
     labels:zero-bert-nli; do
     name=$SHARED/data/zoo/${pair#*:}
@@ -202,6 +204,7 @@ isa_suites
 suite cli python3 tests/cli_test.py "$BUILD/hugot"
 suite cli-tokenizer python3 tests/cli_tokenizer_test.py "$BUILD/hugot"
 suite cli-run python3 tests/cli_run_test.py "$BUILD/hugot"
+suite cli-pipelines python3 tests/cli_pipelines_test.py "$BUILD/hugot"
 suite cli-train python3 tests/cli_train_test.py "$BUILD/hugot"
 suite bench python3 tests/bench_test.py "$BUILD/hugot"
 conformance
@@ -209,6 +212,12 @@ suite onnx-cases "$BUILD/hugot" onnx-test tests/data/onnx-cases
 accept "" "$BUILD/hugot" "" minilm embeddings stable classify cross zeroshot entities questions fillmask images \
   training tokenizers
 accept_graphs
+if [ -d "$SHARED/data/zoo/tabular" ]; then
+  suite tabular "$BUILD/venv/bin/python" tests/tabular_golden.py --hugot "$BUILD/hugot" \
+    --data "$SHARED/data/zoo/tabular"
+else
+  skip tabular "no shared data"
+fi
 if [ -d "$SHARED/data/zoo" ]; then
   suite zoo-ragged "$BUILD/venv/bin/python" tests/zoo_ragged.py --hugot "$BUILD/hugot" \
     --zoo "$SHARED/data/zoo"
