@@ -52,7 +52,7 @@ class Entities : public RowPipeline {
     std::vector<Row*> with_words;
     parse_rows(rows, [&](Row& row) {
       if (row.json->has("words") && !row.json->has("input")) {
-        words.push_back(text_list(*row.json, "words"));
+        words.push_back(row.json->texts("words"));
         with_words.push_back(&row);
       } else {
         texts.push_back(row.json->text("input"));

@@ -110,7 +110,7 @@ class ZeroShotImages : public RowPipeline {
       task.file = row.json->text("input");
       if (row.json->has("labels")) {
         task.labels = row.json->at("labels").is_string() ? split_list(row.json->text("labels"))
-                                                         : text_list(*row.json, "labels");
+                                                         : row.json->texts("labels");
         require(!task.labels.empty(), ErrorCode::kInvalidData, "\"labels\" is empty");
       }
       task.hypothesis_template = optional_text(*row.json, "hypothesis_template").value_or("");
