@@ -15,8 +15,6 @@
 namespace hugot::tools {
 namespace {
 
-double now() { return work_clock(2); }  // wall time
-
 // The phases of steps, in seconds.
 struct Phases {
   std::vector<double> step, forward, loss, backward, update;
@@ -38,6 +36,8 @@ class Steps {
     for (size_t column = 0; column < data.columns().size(); ++column) {
       for (const size_t row : rows) texts.push_back(data.text(row, column));
     }
+    const int threads = setup_.pool().size();
+    const auto now = [&] { return work_clock(threads); };
     const double start = now();
     setup_.model().zero_gradients();
     for (Parameter& parameter : setup_.loss().parameters()) {
@@ -122,7 +122,8 @@ int bench_train(const TrainBenchOptions& options) {
   constexpr size_t kWarmUp = 3;
   for (size_t i = 0; i < kWarmUp; ++i) step(i, nullptr, warm_up);
   tokens = 0;
-  for (const double start = now(); phases.step.empty() || now() - start < options.seconds;) {
+  const auto wall = [] { return work_clock(2); };
+  for (const double start = wall(); phases.step.empty() || wall() - start < options.seconds;) {
     peak.sample();
     step(kWarmUp + phases.step.size(), profile ? &*profile : nullptr, phases);
   }

@@ -241,7 +241,7 @@ void gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const fl
     own = allocate_floats(gemm_workspace(k, pool));
     workspace = own.get();
   }
-  for_gemm_pieces(m, panels, multiply_adds(m, n, k), pool, [&](const GemmPiece& piece) {
+  for_unpacked_pieces(m, panels, multiply_adds(m, n, k), pool, [&](const GemmPiece& piece) {
     run_unpacked(kernels, part_of(args, piece), b, ldb, b_transposed,
                  workspace + piece.worker * k * width * kernels.gemm_tile_panels);
   });

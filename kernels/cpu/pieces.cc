@@ -22,13 +22,13 @@ struct Cut {
   int64_t begin_of(int64_t share) const { return bands * groups * share / shares; }
 };
 
-Cut cut(int64_t m, int64_t panels, double work, const ThreadPool* pool) {
+Cut cut(int64_t m, int64_t panels, double work, const ThreadPool* pool, int64_t most_bands) {
   const int64_t threads = pool == nullptr ? 1 : pool->size();
   const auto wanted = static_cast<int64_t>(
       std::min(work / kSmallestPiece, static_cast<double>(threads * kPiecesPerThread)));
   if (threads == 1 || wanted < 2) return {m, panels};
   Cut result;
-  result.rows = ceil_div(m, std::clamp<int64_t>(m / kBandRows, 1, threads));
+  result.rows = ceil_div(m, std::clamp<int64_t>(m / kBandRows, 1, most_bands));
   result.bands = ceil_div(m, result.rows);
   const int64_t groups = std::clamp<int64_t>(ceil_div(wanted, result.bands), 1, panels);
   // Pairs of panels, which some kernels take together.
@@ -38,11 +38,12 @@ Cut cut(int64_t m, int64_t panels, double work, const ThreadPool* pool) {
   return result;
 }
 
-}  // namespace
+Cut cut(int64_t m, int64_t panels, double work, const ThreadPool* pool) {
+  return cut(m, panels, work, pool, pool == nullptr ? 1 : pool->size());
+}
 
-void for_gemm_pieces(int64_t m, int64_t panels, double work, ThreadPool* pool,
-                     FunctionRef<void(const GemmPiece&)> body) {
-  const Cut pieces = cut(m, panels, work, pool);
+void run_pieces(const Cut& pieces, int64_t m, int64_t panels, ThreadPool* pool,
+                FunctionRef<void(const GemmPiece&)> body) {
   const int64_t count = pieces.bands * pieces.groups;
   if (count == 1) return body({0, m, 0, panels, 0, 0});
   pool->parallel_for_workers(count, 1, [&](int64_t begin, int64_t end, int worker) {
@@ -55,6 +56,21 @@ void for_gemm_pieces(int64_t m, int64_t panels, double work, ThreadPool* pool,
             worker, last ? static_cast<int>(share) : -1});
     }
   });
+}
+
+}  // namespace
+
+void for_gemm_pieces(int64_t m, int64_t panels, double work, ThreadPool* pool,
+                     FunctionRef<void(const GemmPiece&)> body) {
+  run_pieces(cut(m, panels, work, pool), m, panels, pool, body);
+}
+
+void for_unpacked_pieces(int64_t m, int64_t panels, double work, ThreadPool* pool,
+                         FunctionRef<void(const GemmPiece&)> body) {
+  const int64_t threads = pool == nullptr ? 1 : pool->size();
+  // Two panels go together, and a thread without panels has nothing to do.
+  const int64_t bands = panels >= 4 * threads ? 1 : threads;
+  run_pieces(cut(m, panels, work, pool, bands), m, panels, pool, body);
 }
 
 int64_t first_panel_of_share(int64_t m, int64_t panels, double work, const ThreadPool* pool,

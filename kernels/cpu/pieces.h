@@ -23,6 +23,11 @@ struct GemmPiece {
 void for_gemm_pieces(int64_t m, int64_t panels, double work, ThreadPool* pool,
                      FunctionRef<void(const GemmPiece&)> body);
 
+// The same for panels that whoever needs one packs first: bands of rows, which all pack the same
+// panels, are few.
+void for_unpacked_pieces(int64_t m, int64_t panels, double work, ThreadPool* pool,
+                         FunctionRef<void(const GemmPiece&)> body);
+
 // The same for `products` products of the same rows, cut as if their panels(i) panels followed each
 // other: body(i, piece), where the piece counts the panels of product i.
 void for_gemm_pieces(int64_t m, size_t products, FunctionRef<int64_t(size_t)> panels, double work,
