@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "kernels/cpu/isa.h"
 
 namespace hugot {
 namespace {
@@ -36,6 +37,23 @@ auto from_name(const Table& table, std::string_view name, const char* what) {
   fail(ErrorCode::kInvalidArgument, "unknown ", what, " '", name, "'; known are ", known);
 }
 
+// Elements that go through vector kernels one after the other while they are in the first cache
+// level.
+constexpr int64_t kVectorBlock = 1024;
+
+double sum_of_squares(const float* x, int64_t size) {
+  double sum = 0;
+  for (int64_t i = 0; i < size; i += kVectorBlock) {
+    const int64_t count = std::min(kVectorBlock, size - i);
+    sum += static_cast<double>(cpu::active_kernels().sum_squares(x + i, count));
+  }
+  return sum;
+}
+
+double sum_of_squares(const double* x, int64_t size) {
+  return std::transform_reduce(x, x + size, 0.0, std::plus<>(), [](double v) { return v * v; });
+}
+
 template <class T>
 double sum_of_squares(const Tensor& tensor, ThreadPool* pool) {
   const T* x = tensor.data<T>();
@@ -43,14 +61,54 @@ double sum_of_squares(const Tensor& tensor, ThreadPool* pool) {
   std::vector<double> sums(static_cast<size_t>(blocks));
   parallel_for(pool, blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
-      double sum = 0;
-      for (int64_t i = block * kGrain; i < std::min(size, (block + 1) * kGrain); ++i) {
-        sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-      }
-      sums[static_cast<size_t>(block)] = sum;
+      const int64_t first = block * kGrain;
+      sums[static_cast<size_t>(block)] = sum_of_squares(x + first, std::min(kGrain, size - first));
     }
   });
   return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
+// A step of Adam for one weight: d = scale g + added p; the moments m and v take d and d^2 in; and
+// p = shrink p - rate m / (sqrt(v) / root + eps).
+template <class T>
+struct AdamStep {
+  T scale, added, beta1, rest1, beta2, rest2, shrink, rate, root, eps;
+};
+
+void adam(const AdamStep<double>& s, const double* g, double* m, double* v, double* p, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double d = g[i] * s.scale + s.added * p[i];
+    m[i] = s.beta1 * m[i] + s.rest1 * d;
+    v[i] = s.beta2 * v[i] + s.rest2 * d * d;
+    p[i] = p[i] * s.shrink - s.rate * m[i] / (std::sqrt(v[i]) / s.root + s.eps);
+  }
+}
+
+void adam(const AdamStep<float>& s, const float* g, float* m, float* v, float* p, int64_t size) {
+  const cpu::VectorKernels& k = cpu::active_kernels();
+  float d[kVectorBlock], t[kVectorBlock];
+  for (int64_t n; size > 0; size -= n, g += n, m += n, v += n, p += n) {
+    n = std::min(kVectorBlock, size);
+    k.mul.vs(g, s.scale, d, n);
+    if (s.added != 0) {
+      k.mul.vs(p, s.added, t, n);
+      k.add.vv(d, t, d, n);
+    }
+    k.mul.vs(d, s.rest1, t, n);
+    k.mul.vs(m, s.beta1, m, n);
+    k.add.vv(m, t, m, n);
+    k.mul.vs(d, s.rest2, t, n);
+    k.mul.vv(d, t, t, n);
+    k.mul.vs(v, s.beta2, v, n);
+    k.add.vv(v, t, v, n);
+    k.sqrt(v, t, n);
+    k.div.vs(t, s.root, t, n);
+    k.add.vs(t, s.eps, t, n);
+    k.div.vv(m, t, t, n);
+    k.mul.vs(t, s.rate, t, n);
+    k.mul.vs(p, s.shrink, d, n);
+    k.sub.vv(d, t, p, n);
+  }
 }
 
 }  // namespace
@@ -191,13 +249,10 @@ void Optimizer::update(size_t index, double lr, double gradient_scale, ThreadPoo
       const auto eps = static_cast<T>(o.eps);
       const bool decoupled = o.type == OptimizerType::kAdamW;
       const T shrink = decoupled ? 1 - rate * decay : T{1}, added = decoupled ? T{0} : decay;
+      const AdamStep<T> step = {scale, added,  b1,           rest1, b2,
+                                rest2, shrink, size_of_step, root,  eps};
       parallel_for(pool, size, kGrain, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const T d = g[i] * scale + added * p[i];
-          s0[i] = b1 * s0[i] + rest1 * d;
-          s1[i] = b2 * s1[i] + rest2 * d * d;
-          p[i] = p[i] * shrink - size_of_step * s0[i] / (std::sqrt(s1[i]) / root + eps);
-        }
+        adam(step, g + begin, s0 + begin, s1 + begin, p + begin, end - begin);
       });
       return;
     }
