@@ -247,6 +247,40 @@ void gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const fl
   });
 }
 
+int64_t gemm_packed_floats(int64_t n, int64_t k) {
+  const int64_t width = active_kernels().gemm_panel_width;
+  return ceil_div(n, width) * width * k;
+}
+
+void gemm_of_packed(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
+                    int64_t ldb, bool b_transposed, float* c, int64_t ldc, const Epilogue& epilogue,
+                    float* workspace, ThreadPool* pool) {
+  if (m <= 0 || n <= 0) return;
+  const VectorKernels& kernels = active_kernels();
+  const int64_t width = kernels.gemm_panel_width, panels = ceil_div(n, width);
+  parallel_for(n * k < (1 << 14) ? nullptr : pool, panels, 2, [&](int64_t begin, int64_t end) {
+    kernels.gemm_pack(b, k, n, ldb, b_transposed, begin, end, workspace + begin * k * width);
+  });
+  const GemmArgs args = {.m = m,
+                         .n = n,
+                         .k = k,
+                         .a = a,
+                         .lda = lda,
+                         .b = workspace,
+                         .b_row_stride = width,
+                         .b_panel_stride = k * width,
+                         .c = c,
+                         .ldc = ldc,
+                         .epilogue = epilogue,
+                         .panel_begin = 0,
+                         .panel_end = panels};
+  for_gemm_pieces(m, panels, multiply_adds(m, n, k), pool, [&](const GemmPiece& piece) {
+    GemmArgs part = part_of(args, piece);
+    part.next = workspace;  // nothing follows that would have to be fetched
+    kernels.gemm(&part);
+  });
+}
+
 int64_t gemm_panel_width() { return active_kernels().gemm_panel_width; }
 
 void gemm_panel(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* panel,

@@ -102,6 +102,14 @@ void gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const fl
           float* workspace = nullptr, ThreadPool* pool = nullptr);
 int64_t gemm_workspace(int64_t k, const ThreadPool* pool);
 
+// The same for so many rows that it pays to pack the whole of B first, as pack() does, into
+// `workspace` of gemm_packed_floats(n, k) floats.
+void gemm_of_packed(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
+                    int64_t ldb, bool b_transposed, float* c, int64_t ldc, const Epilogue& epilogue,
+                    float* workspace, ThreadPool* pool);
+int64_t gemm_packed_floats(int64_t n, int64_t k);
+inline constexpr int64_t kGemmPackedRows = 64;  // from which on that is faster
+
 // y [cols, rows] = x [rows, cols] transposed.
 void transpose(const float* x, int64_t rows, int64_t cols, int64_t ldx, float* y, int64_t ldy,
                ThreadPool* pool = nullptr);

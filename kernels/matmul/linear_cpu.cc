@@ -176,6 +176,11 @@ void multiply_packed(KernelContext& ctx, WeightPrecision precision, int64_t m,
 void multiply_unpacked(KernelContext& ctx, const Layer& layer, float* y,
                        const cpu::Epilogue& epilogue) {
   const auto& [m, n, k, transposed] = layer.product;
+  if (m >= cpu::kGemmPackedRows) {
+    return cpu::gemm_of_packed(m, n, k, ctx.input(0).data<float>(), k, layer.w->data<float>(),
+                               transposed ? k : n, transposed, y, n, epilogue,
+                               ctx.scratch_of<float>(cpu::gemm_packed_floats(n, k)), ctx.pool());
+  }
   cpu::gemm(m, n, k, ctx.input(0).data<float>(), k, layer.w->data<float>(), transposed ? k : n,
             transposed, y, n, epilogue, ctx.scratch_of<float>(cpu::gemm_workspace(k, ctx.pool())),
             ctx.pool());

@@ -44,10 +44,11 @@ void product_of_rows(const float* a, int64_t m, const float* b, int64_t n, int64
                      KernelContext& ctx) {
   // Rows of the transpose begin at different sets of the cache.
   const int64_t stride = (rows + 15) / 16 * 16 + 16;
-  const int64_t workspace = cpu::gemm_workspace(rows, ctx.pool());
-  float* memory = ctx.scratch_of<float>(m * stride + workspace);
+  const int64_t packed = cpu::gemm_packed_floats(n, rows);
+  float* memory = ctx.scratch_of<float>(m * stride + packed);
   cpu::transpose(a, rows, m, m, memory, stride, ctx.pool());
-  cpu::gemm(m, n, rows, memory, stride, b, n, false, c, n, {}, memory + m * stride, ctx.pool());
+  cpu::gemm_of_packed(m, n, rows, memory, stride, b, n, false, c, n, {}, memory + m * stride,
+                      ctx.pool());
 }
 
 void product_of_rows(const double* a, int64_t m, const double* b, int64_t n, int64_t rows,
