@@ -94,8 +94,9 @@ void check_folder(const std::filesystem::path& folder) {
     ragged = make_ragged_model(graph, ops(), options);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kUnsupported) {
-      MESSAGE(folder.filename().string(), ": ", padded != nullptr ? "padded" : "not at all", ": ",
-              error.what());
+      MESSAGE(folder.filename().string(), ": ",
+              std::string(padded != nullptr ? "padded" : "not at all"), ": ",
+              std::string(error.what()));
       return;
     }
     throw;
