@@ -15,9 +15,7 @@ namespace hugot {
 namespace {
 
 constexpr const char* kGradientInput = "hugot.output_gradient";
-// Memory for what a part of a batch keeps from its way forwards.
-constexpr int64_t kActivationBytes = int64_t{512} << 20;
-constexpr int64_t kFewestTokens = 256;  // of a part, so that products have enough rows
+constexpr int64_t kFewestTokens = 256;  // of a part of a batch, so that products have enough rows
 // Of a part whose activations nobody needs.
 constexpr int64_t kForwardTokens = 1024;
 
@@ -87,7 +85,7 @@ class RaggedModel final : public TrainableModel {
     plan_ = RaggedPlan::compile(std::move(graph), std::move(inputs));
     executor_ = std::make_unique<RaggedExecutor>(plan_);
     part_tokens_ =
-        std::max(kFewestTokens, kActivationBytes / std::max<int64_t>(bytes_per_token(), 1));
+        std::max(kFewestTokens, options.activation_bytes / std::max<int64_t>(bytes_per_token(), 1));
   }
 
   Tensor forward(std::span<const TrainRow> rows, bool for_backward, const TrainRun& run) override {

@@ -230,4 +230,25 @@ TEST_CASE("gradients add up until they are zeroed") {
   CHECK_THROWS_AS(model->backward(once.vectors, {}), Error);
 }
 
+TEST_CASE("a batch in parts has the vectors and gradients of the whole") {
+  Encoder e;
+  e.b.graph.outputs = {e.mean(e.layer(e.embeddings()))};
+  infer(e.b.graph);
+  TrainableModelOptions options = {.trainable = e.trainable, .dtype = DType::kFloat64};
+  const auto whole = make_ragged_model(e.b.graph, ops(), options);
+  options.activation_bytes = 1;
+  const auto parts = make_ragged_model(e.b.graph, ops(), options);
+  // The fewest tokens of a part are 256.
+  const auto texts = random_texts({50, 61, 40, 3, 60, 61, 9, 58, 60, 61, 33, 1});
+  ThreadPool pool(2);
+  const Result expected = run(*whole, texts, nullptr), one = run(*parts, texts, nullptr),
+               two = run(*parts, texts, &pool);
+  CHECK(identical(one.vectors, expected.vectors));
+  for (size_t i = 0; i < e.trainable.size(); ++i) {
+    CAPTURE(e.trainable[i]);
+    CHECK(distance(one.gradients[i], expected.gradients[i]) <= 1e-10);
+    CHECK(identical(one.gradients[i], two.gradients[i]));
+  }
+}
+
 }  // namespace hugot::test

@@ -44,6 +44,9 @@ struct TrainableModelOptions {
   std::vector<std::string> trainable;
   // float32 or float64: what everything floating is computed in, whatever the graph's own types.
   DType dtype = DType::kFloat32;
+  // Memory for what a batch keeps from its way forwards, about. A larger batch is cut into parts,
+  // which are computed once more on the way back.
+  int64_t activation_bytes = int64_t{512} << 20;
 };
 
 // The function from ids and parameters to one vector (an embedding, logits) per text. A text's

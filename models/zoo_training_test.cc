@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <random>
 
+#include "autodiff/float_type.h"
 #include "autodiff/ragged_model.h"
 #include "graph/exec/ragged.h"
 #include "graph/passes/passes.h"
@@ -53,12 +54,26 @@ std::vector<Tensor> gradients_of(TrainableModel& model, const std::vector<TrainR
   for (int64_t i = 0; i < seed.size(); ++i) {
     seed.data<double>()[i] = std::uniform_real_distribution(-1.0, 1.0)(random);
   }
-  model.backward(seed, {.pool = pool});
-  std::vector<Tensor> result = {vectors};
+  model.backward(convert_float(seed, model.dtype()), {.pool = pool});
+  std::vector<Tensor> result = {convert_float(vectors, DType::kFloat64)};
   for (const Parameter& parameter : model.parameters()) {
-    result.push_back(parameter.gradient.clone());
+    result.push_back(convert_float(parameter.gradient, DType::kFloat64));
   }
   return result;
+}
+
+// The largest difference, as a part of the largest number.
+double distance(const std::vector<Tensor>& actual, const std::vector<Tensor>& expected) {
+  double largest = 0, worst = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const auto x = actual[i].values<double>(), y = expected[i].values<double>();
+    REQUIRE(x.size() == y.size());
+    for (size_t k = 0; k < x.size(); ++k) {
+      largest = std::max(largest, std::abs(y[k]));
+      worst = std::max(worst, std::abs(x[k] - y[k]));
+    }
+  }
+  return worst / largest;
 }
 
 int loops(const RaggedPlan& plan) {
@@ -94,8 +109,9 @@ void check_folder(const std::filesystem::path& folder) {
     ragged = make_ragged_model(graph, ops(), options);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kUnsupported) {
-      MESSAGE(folder.filename().string(), ": ", padded != nullptr ? "padded" : "not at all", ": ",
-              error.what());
+      MESSAGE(folder.filename().string(), ": ",
+              std::string(padded != nullptr ? "padded" : "not at all"), ": ",
+              std::string(error.what()));
       return;
     }
     throw;
@@ -112,21 +128,21 @@ void check_folder(const std::filesystem::path& folder) {
   const std::vector<Tensor> expected = gradients_of(*padded, rows, nullptr);
   const std::vector<Tensor> one = gradients_of(*ragged, rows, nullptr);
   const std::vector<Tensor> two = gradients_of(*ragged, rows, &pool);
-  double largest = 0, worst = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    const auto x = one[i].values<double>(), y = expected[i].values<double>();
-    REQUIRE(x.size() == y.size());
-    for (size_t k = 0; k < x.size(); ++k) {
-      largest = std::max(largest, std::abs(y[k]));
-      worst = std::max(worst, std::abs(x[k] - y[k]));
-    }
-    CHECK(identical(one[i], two[i]));
-  }
+  for (size_t i = 0; i < expected.size(); ++i) CHECK(identical(one[i], two[i]));
   // Masks of padded keys are large numbers, not infinity, and some pooling divides by sum + 1e-9.
-  CHECK(worst <= 1e-6 * largest);
-  MESSAGE(folder.filename().string(), ": ", options.trainable.size(), " parameters, off by ",
-          worst / largest, ", ", loops(*ragged->plan()), " loops of ",
-          ragged->plan()->graph().node_count(), " nodes");
+  const double error = distance(one, expected);
+  CHECK(error <= 1e-6);
+
+  options.dtype = DType::kFloat32;
+  const auto narrow = make_ragged_model(graph, ops(), options);
+  const std::vector<Tensor> floats = gradients_of(*narrow, rows, nullptr);
+  const std::vector<Tensor> floats_of_two = gradients_of(*narrow, rows, &pool);
+  for (size_t i = 0; i < floats.size(); ++i) CHECK(identical(floats[i], floats_of_two[i]));
+  const double float_error = distance(floats, one);
+  CHECK(float_error <= 1e-4);
+  MESSAGE(folder.filename().string(), ": ", options.trainable.size(), " parameters, off by ", error,
+          ", in float32 by ", float_error, ", ", loops(*narrow->plan()), " loops of ",
+          narrow->plan()->graph().node_count(), " nodes");
 }
 
 }  // namespace

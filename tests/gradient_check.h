@@ -8,7 +8,8 @@ namespace hugot::test {
 
 // When the operator of the case has a gradient rule: runs the case in float64 and compares the
 // gradients of its floating-point operands with finite differences of the kernel itself, with fixed
-// and with symbolic shapes, and those of fused operators with the others. The loss is a sum of all float64 outputs with random weights.
+// and with symbolic shapes, and those of fused operators with the others. The loss is a sum of all
+// float64 outputs with random weights.
 //
 // Points where the function is not smooth (a kink, a jump, the end of its domain, steps because a
 // part is computed in fewer bits) are found by comparing differences of different widths and sides

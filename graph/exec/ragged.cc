@@ -1,46 +1,11 @@
 // Running ragged plans.
-#include "graph/exec/ragged.h"
-
 #include <algorithm>
-#include <array>
 #include <cstring>
+
+#include "graph/exec/ragged_impl.h"
 
 namespace hugot {
 namespace {
-
-// Instances of one extent: all texts of the batch, or its distinct lengths.
-class Instances {
- public:
-  void assign(std::span<const int64_t> lengths) {
-    lengths_.assign(lengths.begin(), lengths.end());
-    for (auto& sums : power_sums_) sums.assign(1, 0);
-    for (const int64_t length : lengths_) {
-      int64_t power = 1;
-      for (auto& sums : power_sums_) {
-        sums.push_back(sums.back() + power);
-        power *= length;
-      }
-    }
-  }
-
-  size_t count() const { return lengths_.size(); }
-  int64_t length(size_t i) const { return lengths_[i]; }
-  int64_t tokens() const { return power_sums_[1].back(); }
-  // count() + 1 ascending numbers from 0: where each instance begins on the joined token axis.
-  std::span<const int64_t> boundaries() const { return power_sums_[1]; }
-
-  // Elements before instance i of a value whose instances have sum of coefficients[p] * S^p
-  // elements.
-  int64_t offset(const std::vector<int64_t>& coefficients, size_t i) const {
-    int64_t sum = 0;
-    for (size_t p = 0; p < coefficients.size(); ++p) sum += coefficients[p] * power_sums_[p][i];
-    return sum;
-  }
-
- private:
-  std::vector<int64_t> lengths_;
-  std::array<std::vector<int64_t>, 3> power_sums_{};  // [p][i] = sum of S_j^p for j < i
-};
 
 // y += x
 template <class T>
@@ -50,79 +15,7 @@ void add_elements(const std::byte* x, std::byte* y, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] += from[i];
 }
 
-// The value for S = length.
-int64_t at_length(const Dim& dim, int64_t length) {
-  if (const auto number = dim.number()) return *number;
-  return dim.evaluate([&](std::string_view symbol) {
-    return symbol == kLengthSymbol ? std::optional<int64_t>(length) : std::nullopt;
-  });
-}
-
 }  // namespace
-
-class RaggedExecutor::Impl {
- public:
-  explicit Impl(std::shared_ptr<const RaggedPlan> plan);
-  ~Impl();
-
-  void begin(const RaggedBatch& batch, const RunOptions& options);
-  void resume(std::span<const Tensor> later, std::span<Tensor> results, const RunOptions& options);
-  bool in_one() const { return plan_->first_half_ == plan_->order_.size(); }
-  size_t bytes() const { return workspace_.bytes() + partial_.bytes(); }
-
-  const Tensor& output(int i) const { return outputs_[static_cast<size_t>(i)]; }
-
- private:
-  class Context;
-  using ValueInfo = RaggedPlan::ValueInfo;
-  using Step = RaggedPlan::Step;
-
-  const ValueInfo& info(ValueId id) const { return plan_->values_[static_cast<size_t>(id)]; }
-  const Instances& instances(Extent extent) const {
-    if (extent == Extent::kText) return texts_;
-    return extent == Extent::kLength ? lengths_ : single_;
-  }
-  size_t width(ValueId id) const {
-    return static_cast<size_t>(dtype_bits(plan_->graph_.fact(id).dtype)) / 8;
-  }
-
-  void set_instances(std::span<const int64_t> lengths);
-  void fill_inputs(const RaggedBatch& batch);
-  void take_tensor(size_t k, std::span<const Tensor> tensors);
-  void bind_results(std::span<Tensor> results);
-  void run_steps(size_t begin, size_t end, const RunOptions& options);
-  void collect_outputs(bool at_once);
-  std::byte* memory_of(ValueId id, size_t bytes);
-  void fill_input(size_t k, std::span<const int64_t> tokens);
-  void run_step(const Step& step, Context& context);
-
-  // The value's tensor for one instance of its extent.
-  Tensor instance(ValueId id, size_t i) const;
-  // All instances joined along the token axis or the batch axis.
-  Tensor joined(ValueId id) const;
-  Shape joined_shape(ValueId id, const Instances& over) const;
-  // The shape of a value for a text of this length.
-  Shape shape_at(ValueId id, int64_t length) const;
-
-  std::shared_ptr<const RaggedPlan> plan_;
-  Workspace workspace_;
-  Workspace partial_;              // a text's part of a sum
-  std::vector<std::byte*> data_;   // by ValueId: the packed instances
-  std::vector<std::byte*> given_;  // by ValueId: memory of a result that the caller gave, or null
-  std::vector<Tensor> input_blocks_;  // by graph input
-  std::vector<Tensor> outputs_;
-
-  Instances texts_;
-  Instances lengths_;
-  Instances single_;  // of what is shared by all texts, or summed over them
-  bool begun_ = false;
-  std::vector<size_t> length_of_text_;  // index into lengths_
-  std::vector<int64_t> distinct_;       // lengths, sorted
-
-  std::unique_ptr<Context> context_;  // kept for the memory of its lists
-};
-
-// ---------------------------------------------------------------------------------------------
 
 class RaggedExecutor::Impl::Context final : public KernelContext {
  public:
@@ -355,124 +248,11 @@ RaggedExecutor::Impl::Impl(std::shared_ptr<const RaggedPlan> plan)
 
 RaggedExecutor::Impl::~Impl() = default;
 
-void RaggedExecutor::Impl::set_instances(std::span<const int64_t> lengths) {
-  std::vector<int64_t>& distinct = distinct_;
-  distinct.assign(lengths.begin(), lengths.end());
-  std::sort(distinct.begin(), distinct.end());
-  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
-  length_of_text_.clear();
-  for (const int64_t length : lengths) {
-    require(length >= 1, ErrorCode::kInvalidArgument, "a text needs at least one token");
-    length_of_text_.push_back(static_cast<size_t>(
-        std::lower_bound(distinct.begin(), distinct.end(), length) - distinct.begin()));
-  }
-  texts_.assign(lengths);
-  lengths_.assign(distinct);
-}
-
-namespace {
-
-// Writes the integers that an input holds for all its instances: tokens, positions or shapes.
-template <class T>
-void write_integers(const Fact& fact, const RaggedInput* input, const Instances& over,
-                    std::span<const int64_t> tokens, T* target) {
-  const auto put = [&](int64_t value) { *target++ = static_cast<T>(value); };
-  if (!tokens.empty()) {
-    for (const int64_t token : tokens) put(token);
-    return;
-  }
-  for (size_t i = 0; i < over.count(); ++i) {
-    if (input != nullptr) {
-      for (int64_t k = 0; k < over.length(i); ++k) put(input->value + k);
-    } else {
-      for (const Dim& dim : *fact.symbolic) put(at_length(dim, over.length(i)));
-    }
-  }
-}
-
-}  // namespace
-
-void RaggedExecutor::Impl::fill_input(size_t k, std::span<const int64_t> tokens) {
-  const ValueId id = plan_->graph_.inputs[k];
-  const Fact& fact = plan_->graph_.fact(id);
-  const RaggedInput* input = plan_->sources_[k].input;
-  const Instances& over = instances(info(id).extent);
-  const int64_t count = over.offset(info(id).coefficients, over.count());
-  Tensor& block = input_blocks_[k];
-  if (!block.defined() || block.size() < count) block = Tensor(fact.dtype, {count});
-  data_[static_cast<size_t>(id)] = static_cast<std::byte*>(block.raw());
-  if (fact.uniform) {
-    fill(block, *fact.uniform, count);
-    return;
-  }
-  const auto write = [&]<class T>(T* target) { write_integers(fact, input, over, tokens, target); };
-  switch (fact.dtype) {
-    case DType::kInt64:
-      write(block.data<int64_t>());
-      break;
-    case DType::kInt32:
-      write(block.data<int32_t>());
-      break;
-    case DType::kFloat32:
-      write(block.data<float>());
-      break;
-    case DType::kFloat64:
-      write(block.data<double>());
-      break;
-    case DType::kBool:
-      write(block.data<bool>());
-      break;
-    default:
-      fail(ErrorCode::kUnsupported, "input '", plan_->graph_.value(id).name, "' is ",
-           dtype_name(fact.dtype));
-  }
-}
-
 // Memory for all instances of a value.
 std::byte* RaggedExecutor::Impl::memory_of(ValueId id, size_t bytes) {
   std::byte* const given = given_[static_cast<size_t>(id)];
   return given != nullptr ? given
                           : workspace_.slot(plan_->memory_.slot[static_cast<size_t>(id)], bytes);
-}
-
-// Reads what is given for an input in place.
-void RaggedExecutor::Impl::take_tensor(size_t k, std::span<const Tensor> tensors) {
-  const RaggedPlan::Source& source = plan_->sources_[k];
-  const ValueId id = plan_->graph_.inputs[k];
-  require(source.index < tensors.size(), ErrorCode::kInvalidArgument, "input '", source.input->name,
-          "' is missing");
-  const Tensor& given = tensors[source.index];
-  const Shape wanted =
-      info(id).extent == Extent::kShared ? shape_at(id, 0) : joined_shape(id, texts_);
-  require(given.dtype() == plan_->graph_.fact(id).dtype && given.shape() == wanted,
-          ErrorCode::kInvalidArgument, "input '", source.input->name, "' is ", describe(given),
-          ", needed is ", dtype_name(plan_->graph_.fact(id).dtype), wanted.to_string());
-  input_blocks_[k] = given;
-  data_[static_cast<size_t>(id)] = static_cast<std::byte*>(input_blocks_[k].raw());
-}
-
-void RaggedExecutor::Impl::fill_inputs(const RaggedBatch& batch) {
-  for (size_t k = 0; k < plan_->sources_.size(); ++k) {
-    const RaggedPlan::Source& source = plan_->sources_[k];
-    std::span<const int64_t> given;
-    if (source.is(RaggedInput::Kind::kTensor)) {
-      if (!source.input->later) take_tensor(k, batch.tensors);
-      continue;
-    }
-    if (source.is(RaggedInput::Kind::kParameter)) {
-      take_tensor(k, batch.parameters);
-      continue;
-    }
-    if (source.given()) {
-      require(source.index < batch.tokens.size(), ErrorCode::kInvalidArgument, "input '",
-              source.input->name, "' is missing");
-      given = batch.tokens[source.index];
-      require(static_cast<int64_t>(given.size()) == texts_.tokens(), ErrorCode::kInvalidArgument,
-              "input '", source.input->name, "' has ", given.size(), " tokens, ", texts_.tokens(),
-              " are needed");
-    }
-    fill_input(k, given);
-  }
 }
 
 Shape RaggedExecutor::Impl::shape_at(ValueId id, int64_t length) const {

@@ -311,10 +311,12 @@ void global_pool(KernelContext& ctx) {
 
 void sum_to(KernelContext& ctx) {
   const Shape& shape = ctx.input(0).shape();
+  // Where texts are joined the input holds a shape for each of them.
   require(ctx.input(1).dtype() == DType::kInt64 && ctx.input(1).rank() == 1 &&
-              ctx.input(1).size() <= Shape::kMaxRank,
+              (ctx.planned_shape(0) != nullptr || ctx.input(1).size() <= Shape::kMaxRank),
           ErrorCode::kInvalidArgument, "the target shape is ", describe(ctx.input(1)));
-  const Shape target(ctx.input(1).values<int64_t>());
+  const Shape* planned = ctx.planned_shape(0);
+  const Shape target = planned != nullptr ? *planned : Shape(ctx.input(1).values<int64_t>());
   require(broadcast(target, shape) == shape, ErrorCode::kInvalidArgument, "a sum of ",
           describe(ctx.input(0)), " cannot have the shape ", target.to_string());
   const int added = shape.rank() - target.rank();
