@@ -129,6 +129,8 @@ class TrainerRun {
         {"accumulation", options_.accumulation},
         {"freeze", options_.freeze},
         {"head", options_.head_classes},
+        {"LoRA rank", options_.lora_rank},
+        {"LoRA alpha", options_.lora_alpha},
         {"precision", options_.double_precision ? "fp64" : "fp32"},
         {"shuffle", options_.shuffle},
         {"seed", options_.seed},

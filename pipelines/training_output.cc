@@ -41,6 +41,19 @@ std::map<std::string, Tensor, std::less<>> trained_tensors(TrainingSetup& setup,
                                         ? parameter.value
                                         : convert_float(parameter.value, dtype));
   }
+  const auto value = [&](const std::string& name) -> const Tensor& {
+    const auto& parameters = setup.model().parameters();
+    const auto it = std::find_if(parameters.begin(), parameters.end(),
+                                 [&](const Parameter& p) { return p.name == name; });
+    require(it != parameters.end(), ErrorCode::kInternal, "no parameter '", name, "'");
+    return it->value;
+  };
+  const Graph& source = setup.file().graph;
+  for (const Adapter& adapter : setup.adapters()) {
+    const Tensor& weight = *source.constant(source.find(adapter.weight));
+    changed.emplace(adapter.weight,
+                    merge_adapter(adapter, weight, value(adapter.a), value(adapter.b)));
+  }
   return changed;
 }
 
@@ -145,6 +158,10 @@ std::string model_card(const TrainingSetup& setup, const TrainingResult& result)
   row("batch size", std::to_string(options.batch_size * options.accumulation));
   row("steps", std::to_string(result.steps));
   row("learning rate", number(setup.optimizer().lr));
+  if (options.lora_rank > 0) {
+    row("LoRA",
+        "rank " + std::to_string(options.lora_rank) + ", alpha " + number(options.lora_alpha));
+  }
   if (!options.freeze.empty()) row("frozen", "`" + options.freeze + "`");
   row("seed", std::to_string(options.seed));
   row("loss of the last step", number(result.last_loss));

@@ -39,6 +39,7 @@ void check_numbers(const TrainingOptions& o) {
   };
   natural(o.save_steps, "save_steps");
   natural(o.patience, "patience");
+  natural(o.lora_rank, "lora_rank");
   natural(o.head_classes, "head_classes");
   natural(o.threads, "threads");
   require(std::isfinite(o.tolerance), ErrorCode::kInvalidArgument, "tolerance is no number");
@@ -151,35 +152,59 @@ fs::path TrainingSetup::onnx_path() const {
 void TrainingSetup::load_model_graph() {
   const fs::path path = directory_.onnx_file(options_.onnx_filename);
   file_ = std::make_unique<LoadedModel>(load_model(path, ops_));
-  with_context(
-      [&] { return path.string(); },
-      [&] {
-        const bool logits = wants_logits(loss_config_.options) && !has_head();
-        output_name_ = logits ? choose_logits(*file_)
-                              : choose_vectors(*file_, "", !directory_.modules.empty());
-        Graph graph = file_->graph;
-        const int output = find_output(graph, output_name_);
-        keep_outputs(graph, std::span(&output, 1));
-        if (!logits) append_sentence_head(graph, ops_, directory_.modules);
-        if (has_head()) add_head(graph);
+  with_context([&] { return path.string(); },
+               [&] {
+                 const bool logits = wants_logits(loss_config_.options) && !has_head();
+                 output_name_ = logits ? choose_logits(*file_)
+                                       : choose_vectors(*file_, "", !directory_.modules.empty());
+                 Graph graph = file_->graph;
+                 const int output = find_output(graph, output_name_);
+                 keep_outputs(graph, std::span(&output, 1));
+                 if (!logits) append_sentence_head(graph, ops_, directory_.modules);
+                 if (has_head()) add_head(graph);
 
-        std::vector<ModelParameter> all = find_parameters(*file_, graph);
-        const std::vector<bool> frozen = frozen_parameters(all, options_.freeze);
-        TrainableModelOptions trainable;
-        trainable.dtype = options_.double_precision ? DType::kFloat64 : DType::kFloat32;
-        for (size_t i = 0; i < all.size(); ++i) {
-          for (const int layer : all[i].layers) layers_ = std::max(layers_, layer + 1);
-          if (frozen[i]) {
-            ++frozen_;
-            continue;
-          }
-          trainable.trainable.push_back(all[i].name);
-          parameters_.push_back(std::move(all[i]));
-        }
-        require(!parameters_.empty(), ErrorCode::kInvalidArgument, "there is nothing to train: ",
-                all.empty() ? "the graph has no floating-point weights" : "everything is frozen");
-        model_ = TrainableModel::create(std::move(graph), ops_, trainable);
-      });
+                 TrainableModelOptions trainable;
+                 trainable.dtype = options_.double_precision ? DType::kFloat64 : DType::kFloat32;
+                 trainable.trainable = choose_parameters(graph);
+                 model_ = TrainableModel::create(std::move(graph), ops_, trainable);
+               });
+}
+
+std::vector<std::string> TrainingSetup::choose_parameters(Graph& graph) {
+  const std::vector<ModelParameter> all = find_parameters(*file_, graph);
+  const std::vector<bool> frozen = frozen_parameters(all, options_.freeze);
+  std::vector<std::string> names;
+  const auto choose = [&](const std::string& name, const ModelParameter& like) {
+    names.push_back(name);
+    parameters_.push_back({name, like.layers, like.embedding});
+  };
+  for (size_t i = 0; i < all.size(); ++i) {
+    const ModelParameter& parameter = all[i];
+    for (const int layer : parameter.layers) layers_ = std::max(layers_, layer + 1);
+    const bool is_head =
+        std::find(head_names_.begin(), head_names_.end(), parameter.name) != head_names_.end();
+    const Tensor& data = *graph.fact(graph.find(parameter.name)).constant;
+    const bool adapts = options_.lora_rank > 0 && !frozen[i] && !parameter.layers.empty() &&
+                        data.rank() == 2 &&
+                        std::min(data.shape()[0], data.shape()[1]) > options_.lora_rank;
+    if (adapts) {
+      const Adapter& adapter = adapters_.emplace_back(
+          add_adapter(graph, ops_, parameter.name, options_.lora_rank, options_.lora_alpha,
+                      random::Stream(options_.seed).bits(i)));
+      choose(adapter.a, parameter);
+      choose(adapter.b, parameter);
+    }
+    if (!frozen[i] && (options_.lora_rank == 0 || is_head)) {
+      choose(parameter.name, parameter);
+    } else {
+      ++frozen_;
+    }
+  }
+  require(!names.empty(), ErrorCode::kInvalidArgument, "there is nothing to train: ",
+          all.empty()              ? "the graph has no floating-point weights"
+          : options_.lora_rank > 0 ? "no layer has a matrix that a low rank could adapt"
+                                   : "everything is frozen");
+  return names;
 }
 
 // Initial weights as torch.nn.Linear has them.

@@ -14,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "graph/op.h"
 #include "hugot/training.hpp"
+#include "models/lora.h"
 #include "models/model_directory.h"
 #include "models/trainable.h"
 #include "onnx/loader.h"
@@ -53,6 +54,8 @@ class HUGOT_LOCAL TrainingSetup {
   // Tensors of the model that stay as they are.
   size_t frozen() const { return frozen_; }
 
+  const std::vector<Adapter>& adapters() const { return adapters_; }
+
   // A new classifier stands on top of the graph.
   bool has_head() const { return options_.head_classes > 0; }
   const std::vector<std::string>& head_names() const { return head_names_; }
@@ -65,6 +68,8 @@ class HUGOT_LOCAL TrainingSetup {
  private:
   void choose_loss();
   void load_model_graph();
+  // Chooses what is trained; parameters_ become that.
+  std::vector<std::string> choose_parameters(Graph& graph);
   void load_data();
   void add_head(Graph& graph);
   void make_loss();
@@ -81,6 +86,7 @@ class HUGOT_LOCAL TrainingSetup {
   std::unique_ptr<LoadedModel> file_;
   std::string output_name_;
   std::vector<ModelParameter> parameters_;  // in the order of the model's
+  std::vector<Adapter> adapters_;
   size_t frozen_ = 0;
   int layers_ = 0;
   std::vector<std::string> head_names_;

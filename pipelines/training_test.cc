@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -16,7 +17,10 @@
 #include "base/npz.h"
 #include "base/testing.h"
 #include "graph/passes/passes.h"
+#include "graph/writer.h"
+#include "hugot/hugot.h"
 #include "kernels/registry.h"
+#include "models/convert.h"
 #include "models/encoder_output.h"
 #include "models/sentence_graph.h"
 #include "models/trainable.h"
@@ -463,6 +467,91 @@ TEST_CASE("layers are read from names") {
     CAPTURE(wrong);
     CHECK_THROWS_AS(frozen_parameters(parameters, wrong), Error);
   }
+}
+
+TEST_CASE("training through the interfaces of C++ and C") {
+  const TemporaryDirectory work;
+  convert_model("tests/data/tiny-bert", work / "tiny", ops());
+  TrainingOptions options;
+  options.model = work / "tiny";
+  for (int i = 0; i < 6; ++i) {
+    options.train_rows.push_back(
+        json({{"anchor", str("hello ", i)}, {"positive", str("world ", i)}}).dump());
+  }
+  std::string rows;
+  for (const std::string& row : options.train_rows) rows += row + "\n";
+  write_file_atomically(work / "rows.jsonl", rows);
+  options.output = work / "one";
+  options.batch_size = 4;
+  options.epochs = 3;
+  options.lr = 1e-3;
+  std::vector<double> losses;
+  TrainingCallbacks callbacks;
+  callbacks.step = [&](const TrainingProgress& now) { losses.push_back(now.loss); };
+  const TrainingResult result = train(options, callbacks);
+  CHECK(result.steps == 6);
+  CHECK(result.last_loss == losses.back());
+
+  const std::string model = (work / "tiny").string(), file = (work / "rows.jsonl").string();
+  const std::string two = (work / "two").string();
+  hugot_training_options c;
+  hugot_training_options_init(&c);
+  c.model = model.c_str();
+  c.train_file = file.c_str();
+  c.output = two.c_str();
+  c.batch_size = 4;
+  c.epochs = 3;
+  c.lr = 1e-3;
+  std::vector<double> same;
+  const auto on_step = [](void* user, int, int64_t, int64_t, double loss) {
+    static_cast<std::vector<double>*>(user)->push_back(loss);
+  };
+  CHECK(hugot_train(&c, on_step, &same, nullptr) == HUGOT_OK);
+  CHECK(same == losses);
+  CHECK(read_file(work / "one/onnx/model.onnx") == read_file(work / "two/onnx/model.onnx"));
+  CHECK(hugot_train(&c, nullptr, nullptr, nullptr) == HUGOT_INVALID_ARGUMENT);
+  CHECK(std::string(hugot_last_error()).find("is not empty") != std::string::npos);
+  CHECK(hugot_train(nullptr, nullptr, nullptr, nullptr) == HUGOT_INVALID_ARGUMENT);
+  c.struct_size = 1;
+  CHECK(hugot_train(&c, nullptr, nullptr, nullptr) == HUGOT_INVALID_ARGUMENT);
+
+  // A stop keeps a checkpoint, from which the rest gives the same bytes.
+  options.output = work / "three";
+  options.resume = true;
+  std::stop_source stop;
+  callbacks.step = [&](const TrainingProgress& now) {
+    if (now.step == 2) stop.request_stop();
+  };
+  CHECK(error_of([&] { train(options, callbacks, stop.get_token()); }) == ErrorCode::kCancelled);
+  train(options);
+  CHECK(read_file(work / "one/metrics.jsonl") == read_file(work / "three/metrics.jsonl"));
+  CHECK(read_file(work / "one/onnx/model.onnx") == read_file(work / "three/onnx/model.onnx"));
+}
+
+TEST_CASE("a graph as loss") {
+  Graph graph;
+  GraphWriter writer(graph, ops());
+  const Dims dims = {Dim::symbol("n"), Dim(3)};
+  const Term u = writer.value(graph.add_input("left", Fact::of(DType::kFloat32, dims)));
+  const Term v = writer.value(graph.add_input("column_1", Fact::of(DType::kFloat32, dims)));
+  const Term y = writer.value(graph.add_input("labels", Fact::of(DType::kFloat32, {dims[0]})));
+  const Term products =
+      writer.op("ReduceSum", {u * v, writer.integers({1})}, {{"keepdims", int64_t{0}}});
+  graph.outputs = {
+      writer.op("ReduceMean", {square(products - y)}, {{"keepdims", int64_t{0}}}).id()};
+  LossOptions options;
+  options.name = "graph";
+  options.graph = std::make_shared<const Graph>(graph);
+  Loss loss(options, ops(), DType::kFloat64, {"left", "right"}, 3, 1);
+  const std::vector<Tensor> x = {Tensor::from<double>({2, 3}, {1, 2, 3, 0, 1, 0}),
+                                 Tensor::from<double>({2, 3}, {1, 0, 1, 5, 2, 5})};
+  const auto result = loss.run(x, Tensor::from<double>({2}, {1, 2}), {});
+  CHECK(result.value == 4.5);  // products 4 and 2
+  CHECK(as_doubles(result.gradients[0]) == std::vector<double>{3, 0, 3, 0, 0, 0});
+  CHECK_THROWS_AS(loss.run(x, {}, {}), Error);
+  CHECK_THROWS_AS(loss.run(std::span(x).first(1), Tensor::from<double>({2}, {1, 2}), {}), Error);
+  Loss other(options, ops(), DType::kFloat64, {"a", "b"}, 3, 1);
+  CHECK_THROWS_AS(other.run(x, Tensor::from<double>({2}, {1, 2}), {}), Error);
 }
 
 }  // namespace hugot

@@ -157,6 +157,27 @@ class Train(unittest.TestCase):
         _, err = self.train(pairs(8), "--freeze", "embeddings,layers:0")
         self.assertRegex(err, r"16 tensors to train, 21 frozen")
 
+    def test_lora(self):
+        output, err = self.train(pairs(16), "--lora-rank", 4, "--lr", "1e-2", "--epochs", 5)
+        self.assertRegex(err, "24 tensors to train, 37 frozen")  # 2 of 6 matrices in 2 layers
+        losses = [row["loss"] for row in self.metrics(output)]
+        self.assertLess(losses[-1], losses[0])
+        old, new = ((root / "onnx/model.onnx").read_bytes() for root in (cli_test.MODEL, output))
+        self.assertEqual(len(old), len(new))
+        # What was trained with adapters is what the merged weights give.
+        arguments = ["--no-shuffle", "--epochs", 3, "--batch-size", 16]
+        adapted, _ = self.train(pairs(16), *arguments, "--lora-rank", 4, "--lr", "1e-2",
+                                "--eval", self.rows(pairs(16), "eval.jsonl"), output="adapted")
+        evaluations = [row["eval_loss"] for row in self.metrics(adapted) if "eval_loss" in row]
+        code, _, err = hugot("train", "--model", adapted, "--train", self.rows(pairs(16)),
+                             "--output", self.work / "check", "--no-shuffle", "--batch-size", 16)
+        self.assertEqual(code, 0, err)
+        self.assertTrue(any(abs(self.metrics(self.work / "check")[0]["loss"] - loss) < 1e-5
+                            for loss in evaluations))
+        code, _, err = hugot(*self.arguments(pairs(4), "--lora-rank", 500, output="none"))
+        self.assertEqual(code, 2)
+        self.assertIn("low rank", err)
+
     def test_classifier_on_top(self):
         rows = labelled(24)
         output, _ = self.train(rows, "--head", "classes:2", "--lr", "1e-2", "--epochs", 10, "--eval",

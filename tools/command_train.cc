@@ -118,6 +118,11 @@ void add_train(CLI::App& app, Action& action) {
       ->check(CLI::Range(1, 1 << 30));
   option("--onnx-filename,-n", options.onnx_filename, "graph, relative to the model directory");
   option("--freeze", options.freeze, "what stays as it is: embeddings,layers:A-B");
+  option("--lora-rank", options.lora_rank,
+         "train matrices of this rank beside those of the layers, merged when written (LoRA)")
+      ->check(CLI::Range(1, 1 << 20));
+  option("--lora-alpha", options.lora_alpha, "LoRA: alpha / rank is its factor")
+      ->capture_default_str();
   option("--head", given.head, "a new classifier on top: classes:N");
   option("--head-init", options.head_init, ".npz with head.weight and head.bias");
   option("--precision", given.precision, "what is computed in: fp32 or fp64")

@@ -1,4 +1,5 @@
-/* The C interface of hugot: tokenizers, and pipelines of texts over transformer models in the ONNX format.
+/* The C interface of hugot: tokenizers, and pipelines of texts over transformer models in the ONNX
+ * format, and the training of such models.
  *
  * Functions return HUGOT_OK or the class of the error; hugot_last_error() has its text. Handles are
  * freed by the function of their type, which accepts NULL. Session, pipeline and cancellation
@@ -27,5 +28,6 @@
 #include "hugot/c_common.h"
 #include "hugot/c_embedding.h"
 #include "hugot/c_tokenizer.h"
+#include "hugot/c_training.h"
 
 #endif /* HUGOT_HUGOT_H_ */

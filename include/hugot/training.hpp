@@ -47,7 +47,11 @@ struct TrainingOptions {
   int max_length = 0;    // tokens a text is cut to; 0: what the model directory says
   std::string onnx_filename = {};
 
-  std::string freeze = {};               // "embeddings,layers:0-3"
+  std::string freeze = {};  // "embeddings,layers:0-3"
+  // Train thin matrices of this rank beside those of the layers, and nothing else of the model
+  // (LoRA); they are merged into the weights that are written. 0: train the weights themselves.
+  int lora_rank = 0;
+  double lora_alpha = 16;                // what the thin matrices add counts alpha / rank
   int head_classes = 0;                  // a new classifier on top of the model; 0: none
   std::filesystem::path head_init = {};  // .npz with head.weight and head.bias
   bool double_precision = false;         // compute in float64
