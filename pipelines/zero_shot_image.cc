@@ -19,7 +19,7 @@ std::shared_ptr<const TextModel> text_tower(const Session::Impl& session,
   load.onnx_filename = options.onnx_filename;
   load.precision = options.precision;
   load.choose_outputs = [](const LoadedModel&) {
-    return std::vector<std::string>{JointHead::kTexts};
+    return std::vector{std::string(JointHead::kTexts)};
   };
   return std::make_shared<const TextModel>(session, ModelDirectory::read(directory), load);
 }

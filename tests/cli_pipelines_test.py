@@ -285,7 +285,7 @@ class Vectors(unittest.TestCase):
 def field(number, value):
     """A field of a protobuf message: an integer, a float, or bytes."""
     def varint(x):
-        out = b""
+        out, x = b"", x % 2**64
         while True:
             out, x = out + bytes([x & 127 | (128 if x > 127 else 0)]), x >> 7
             if not x:
