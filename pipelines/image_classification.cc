@@ -35,10 +35,10 @@ std::vector<std::string> choose_vectors(const LoadedModel& model, const std::str
 ImageClassification::Impl::Impl(std::shared_ptr<Session::Impl> session,
                                 const std::filesystem::path& directory,
                                 const ImageClassificationOptions& options)
-    : runner_(session,
-              ImageModel::shared(
-                            *session, directory, options.model, "logits",
-                            [](const LoadedModel& model) { return std::vector{choose_logits(model)}; })),
+    : runner_(session, ImageModel::shared(*session, directory, options.model, "logits",
+                                          [](const LoadedModel& model) {
+                                            return std::vector{choose_logits(model)};
+                                          })),
       function_(options.function),
       top_k_(static_cast<size_t>(options.top_k)) {
   require(options.top_k >= 0, ErrorCode::kInvalidArgument, "top_k ", options.top_k,
