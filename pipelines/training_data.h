@@ -11,7 +11,7 @@
 #include "autodiff/loss.h"
 #include "autodiff/train_graph.h"
 #include "base/thread_pool.h"
-#include "tokenizer/tokenizer.h"
+#include "hugot/tokenizer.hpp"
 
 namespace hugot {
 
