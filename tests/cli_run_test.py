@@ -250,7 +250,7 @@ class Resume(unittest.TestCase):
 
     def test_a_run_that_cannot_begin_leaves_nothing(self):
         out = folder()
-        result = subprocess.run(command("--output", out, "--pooling", "none"), input=b"",
+        result = subprocess.run(command("--output", out, "--output-name", "none"), input=b"",
                                 capture_output=True, timeout=60)
         self.assertEqual(result.returncode, 2)
         self.assertEqual(list(out.iterdir()), [])
