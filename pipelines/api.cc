@@ -183,6 +183,7 @@ std::vector<Outcome<std::vector<Answer>>> QuestionAnswering::run(
   return impl_->run(questions, stop);
 }
 PipelineStatistics QuestionAnswering::statistics() const { return impl_->statistics(); }
+std::vector<ModelOutput> QuestionAnswering::outputs() const { return impl_->outputs(); }
 
 std::vector<Outcome<std::vector<std::vector<FilledToken>>>> FillMask::run(
     std::span<const std::string_view> texts, std::stop_token stop) const {
@@ -190,6 +191,7 @@ std::vector<Outcome<std::vector<std::vector<FilledToken>>>> FillMask::run(
 }
 std::string FillMask::mask_token() const { return impl_->mask_token(); }
 PipelineStatistics FillMask::statistics() const { return impl_->statistics(); }
+std::vector<ModelOutput> FillMask::outputs() const { return impl_->outputs(); }
 
 std::vector<Outcome<TabularResult>> Tabular::run(std::span<const TabularRow> rows,
                                                  std::stop_token stop) const {
@@ -197,29 +199,34 @@ std::vector<Outcome<TabularResult>> Tabular::run(std::span<const TabularRow> row
 }
 std::span<const TabularInput> Tabular::inputs() const { return impl_->inputs(); }
 PipelineStatistics Tabular::statistics() const { return impl_->statistics(); }
+std::vector<ModelOutput> Tabular::outputs() const { return impl_->outputs(); }
 
 std::vector<Outcome<std::vector<ScoredLabel>>> ImageClassification::run(
     std::span<const ImageInput> images, std::stop_token stop) const {
   return impl_->run(images, stop);
 }
 PipelineStatistics ImageClassification::statistics() const { return impl_->statistics(); }
+std::vector<ModelOutput> ImageClassification::outputs() const { return impl_->outputs(); }
 
 std::vector<Outcome<std::vector<Detection>>> ObjectDetection::run(
     std::span<const ImageInput> images, std::stop_token stop) const {
   return impl_->run(images, stop);
 }
 PipelineStatistics ObjectDetection::statistics() const { return impl_->statistics(); }
+std::vector<ModelOutput> ObjectDetection::outputs() const { return impl_->outputs(); }
 
 std::vector<Outcome<std::vector<ScoredLabel>>> ZeroShotImageClassification::run(
     std::span<const ZeroShotImage> images, std::stop_token stop) const {
   return impl_->run(images, stop);
 }
 PipelineStatistics ZeroShotImageClassification::statistics() const { return impl_->statistics(); }
+std::vector<ModelOutput> ZeroShotImageClassification::outputs() const { return impl_->outputs(); }
 
 EmbeddingResult ImageFeatureExtraction::run(std::span<const ImageInput> images,
                                             std::stop_token stop) const {
   return impl_->run(images, stop);
 }
 PipelineStatistics ImageFeatureExtraction::statistics() const { return impl_->statistics(); }
+std::vector<ModelOutput> ImageFeatureExtraction::outputs() const { return impl_->outputs(); }
 
 }  // namespace hugot

@@ -13,6 +13,7 @@
 
 #include <cstring>
 #include <new>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -31,6 +32,13 @@ struct hugot_cancellation {
 };
 struct hugot_outputs {
   std::vector<hugot::ModelOutput> outputs;
+};
+// Results of several pipelines.
+struct hugot_labels {
+  std::vector<hugot::Outcome<std::vector<hugot::ScoredLabel>>> rows;
+};
+struct hugot_embeddings {
+  hugot::EmbeddingResult result;
 };
 
 namespace hugot::c_api {
@@ -89,6 +97,22 @@ int enumerator(const Enum& from, Enum last, const char* name) {
   require(value >= 0 && value <= static_cast<int>(last), ErrorCode::kInvalidArgument, name, " ",
           value, " is not a hugot_", name);
   return value;
+}
+
+static_assert(static_cast<int>(ScoreFunction::kNone) ==
+              HUGOT_FUNCTION_NONE - HUGOT_FUNCTION_SOFTMAX);
+inline std::optional<ScoreFunction> function_of(const hugot_function& from) {
+  const int function = enumerator(from, HUGOT_FUNCTION_NONE, "function");
+  if (function == HUGOT_FUNCTION_MODEL) return std::nullopt;
+  return static_cast<ScoreFunction>(function - HUGOT_FUNCTION_SOFTMAX);
+}
+
+static_assert(static_cast<int>(Pooling::kWeightedMean) ==
+              HUGOT_POOLING_WEIGHTED_MEAN - HUGOT_POOLING_MEAN);
+inline std::optional<Pooling> pooling_of(const hugot_pooling& from) {
+  const int pooling = enumerator(from, HUGOT_POOLING_WEIGHTED_MEAN, "pooling");
+  if (pooling == HUGOT_POOLING_MODEL) return std::nullopt;
+  return static_cast<Pooling>(pooling - HUGOT_POOLING_MEAN);
 }
 
 // Of options and other structs that the caller allocates; `type` is their name in C.

@@ -12,9 +12,6 @@ struct hugot_zero_shot_classification {
 struct hugot_cross_encoder {
   hugot::CrossEncoder pipeline;
 };
-struct hugot_labels {
-  std::vector<hugot::Outcome<std::vector<hugot::ScoredLabel>>> rows;
-};
 struct hugot_scores {
   std::vector<hugot::Outcome<std::vector<double>>> rows;
 };
@@ -29,20 +26,11 @@ namespace {
 using hugot::ErrorCode;
 using hugot::require;
 
-static_assert(static_cast<int>(hugot::ScoreFunction::kNone) ==
-              HUGOT_FUNCTION_NONE - HUGOT_FUNCTION_SOFTMAX);
-
-std::optional<hugot::ScoreFunction> function_of(const hugot_function& from) {
-  const int function = c_api::enumerator(from, HUGOT_FUNCTION_NONE, "function");
-  if (function == HUGOT_FUNCTION_MODEL) return std::nullopt;
-  return static_cast<hugot::ScoreFunction>(function - HUGOT_FUNCTION_SOFTMAX);
-}
-
 hugot::TextClassificationOptions convert(const hugot_text_classification_options* from) {
   hugot::TextClassificationOptions options;
   if (from == nullptr) return options;
   c_api::check_size(*from, "hugot_text_classification_options");
-  options.function = function_of(from->function);
+  options.function = c_api::function_of(from->function);
   options.top_k = from->top_k;
   options.model = c_api::model_options(*from);
   return options;
@@ -66,7 +54,7 @@ hugot::CrossEncoderOptions convert(const hugot_cross_encoder_options* from) {
   c_api::check_size(*from, "hugot_cross_encoder_options");
   require(!std::isnan(from->score_threshold), ErrorCode::kInvalidArgument,
           "score_threshold is not a number");
-  options.function = function_of(from->function);
+  options.function = c_api::function_of(from->function);
   options.top_k = from->top_k;
   options.sort = from->keep_order == 0;
   if (from->score_threshold != -INFINITY) options.score_threshold = from->score_threshold;

@@ -4,9 +4,6 @@
 struct hugot_feature_extraction {
   hugot::FeatureExtraction pipeline;
 };
-struct hugot_embeddings {
-  hugot::EmbeddingResult result;
-};
 
 namespace c_api = hugot::c_api;
 
@@ -17,10 +14,7 @@ hugot::FeatureExtractionOptions convert(const hugot_feature_extraction_options* 
   if (given == nullptr) return options;
   const hugot_feature_extraction_options& from = *given;
   c_api::check_size(from, "hugot_feature_extraction_options");
-  const int pooling = c_api::enumerator(from.pooling, HUGOT_POOLING_WEIGHTED_MEAN, "pooling");
-  if (pooling != HUGOT_POOLING_MODEL) {
-    options.pooling = static_cast<hugot::Pooling>(pooling - HUGOT_POOLING_MEAN);
-  }
+  options.pooling = c_api::pooling_of(from.pooling);
   const hugot::ModelOptions model = c_api::model_options(from);
   options.normalize = from.normalize != 0;
   options.truncate_dim = from.truncate_dim;
@@ -31,9 +25,6 @@ hugot::FeatureExtractionOptions convert(const hugot_feature_extraction_options* 
   options.precision = model.precision;
   return options;
 }
-
-static_assert(static_cast<int>(hugot::Pooling::kWeightedMean) ==
-              HUGOT_POOLING_WEIGHTED_MEAN - HUGOT_POOLING_MEAN);
 
 }  // namespace
 

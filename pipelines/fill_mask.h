@@ -20,6 +20,7 @@ class HUGOT_LOCAL FillMask::Impl {
       std::span<const std::string_view> texts, const std::stop_token& stop) const;
   std::string mask_token() const;
   PipelineStatistics statistics() const { return runner_.statistics(); }
+  const std::vector<ModelOutput>& outputs() const { return runner_.model().outputs(); }
 
  private:
   void find_targets(std::span<const std::string> targets);

@@ -10,6 +10,7 @@
 #include "images/decode.h"
 #include "models/encoder_output.h"
 #include "onnx/loader.h"
+#include "pipelines/model_outputs.h"
 #include "pipelines/session.h"
 
 namespace hugot {
@@ -55,6 +56,7 @@ ImageModel::ImageModel(const Session::Impl& session, ModelDirectory directory,
     : directory_(std::move(directory)), processor_(ImageProcessor::read(directory_.transformer)) {
   LoadedModel loaded = load_model(directory_.onnx_file(options.onnx_filename), session.ops);
   const std::vector<std::string> names = choose(loaded);
+  declared_ = model_outputs(loaded, names);
   std::vector<int> kept;
   for (const std::string& name : names) {
     kept.push_back(find_output(loaded.graph, name));

@@ -50,6 +50,8 @@ class HUGOT_LOCAL ImageModel {
   const ImageProcessor& processor() const { return processor_; }
   // As the model declares them.
   std::span<const Fact> outputs() const { return outputs_; }
+  // All outputs of the graph.
+  const std::vector<ModelOutput>& declared() const { return declared_; }
   // id2label of config.json, or LABEL_7.
   std::string label(size_t id) const;
 
@@ -62,6 +64,7 @@ class HUGOT_LOCAL ImageModel {
   ModelDirectory directory_;
   ImageProcessor processor_;
   std::vector<Fact> outputs_;
+  std::vector<ModelOutput> declared_;
   // One of the two: images of a single size and one output, or anything else.
   std::shared_ptr<const ImageEncoder> encoder_;
   std::unique_ptr<const ImageGraph> graph_;

@@ -23,6 +23,7 @@ class HUGOT_LOCAL ImageClassification::Impl {
   std::vector<Outcome<std::vector<ScoredLabel>>> run(std::span<const ImageInput> images,
                                                      const std::stop_token& stop) const;
   PipelineStatistics statistics() const { return runner_.statistics(); }
+  const std::vector<ModelOutput>& outputs() const { return runner_.model().declared(); }
 
  private:
   std::vector<ScoredLabel> rank(std::span<const float> scores) const;
@@ -39,6 +40,7 @@ class HUGOT_LOCAL ObjectDetection::Impl {
   std::vector<Outcome<std::vector<Detection>>> run(std::span<const ImageInput> images,
                                                    const std::stop_token& stop) const;
   PipelineStatistics statistics() const { return runner_.statistics(); }
+  const std::vector<ModelOutput>& outputs() const { return runner_.model().declared(); }
 
  private:
   std::vector<Detection> detect(const ImageRows& logits, const ImageRows& boxes,
@@ -60,6 +62,7 @@ class HUGOT_LOCAL ImageFeatureExtraction::Impl {
        const ImageFeatureExtractionOptions& options);
   EmbeddingResult run(std::span<const ImageInput> images, const std::stop_token& stop) const;
   PipelineStatistics statistics() const { return runner_.statistics(); }
+  const std::vector<ModelOutput>& outputs() const { return runner_.model().declared(); }
 
  private:
   std::vector<float> vector_of(const ImageRows& rows) const;
@@ -76,6 +79,7 @@ class HUGOT_LOCAL ZeroShotImageClassification::Impl {
   std::vector<Outcome<std::vector<ScoredLabel>>> run(std::span<const ZeroShotImage> images,
                                                      const std::stop_token& stop) const;
   PipelineStatistics statistics() const { return images_.statistics(); }
+  const std::vector<ModelOutput>& outputs() const { return images_.model().declared(); }
 
  private:
   using Vector = std::shared_ptr<const std::vector<float>>;

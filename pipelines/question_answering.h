@@ -20,6 +20,7 @@ class HUGOT_LOCAL QuestionAnswering::Impl {
   std::vector<Outcome<std::vector<Answer>>> run(std::span<const Question> questions,
                                                 const std::stop_token& stop) const;
   PipelineStatistics statistics() const { return runner_.statistics(); }
+  const std::vector<ModelOutput>& outputs() const { return runner_.model().outputs(); }
 
  private:
   // A piece of a context with its question, and what the model said about it.

@@ -10,6 +10,7 @@
 #include "graph/passes/passes.h"
 #include "models/encoder_output.h"
 #include "models/model_directory.h"
+#include "pipelines/model_outputs.h"
 #include "pipelines/scores.h"
 #include "pipelines/session.h"
 
@@ -123,6 +124,9 @@ void Tabular::Impl::read_inputs(const Graph& graph) {
 }
 
 void Tabular::Impl::read_outputs(const LoadedModel& model) {
+  std::vector<std::string> all;
+  for (const ModelPort& port : model.outputs) all.push_back(port.name);
+  outputs_ = model_outputs(model, all);
   for (size_t i = 0; i < model.outputs.size(); ++i) {
     const ModelPort& port = model.outputs[i];
     if (port.fact.is_tensor() && is_label(port.fact.dtype) && choice_ < 0) {

@@ -31,6 +31,7 @@ class HUGOT_LOCAL Tabular::Impl {
                                           const std::stop_token& stop) const;
   std::span<const TabularInput> inputs() const { return inputs_; }
   PipelineStatistics statistics() const;
+  const std::vector<ModelOutput>& outputs() const { return outputs_; }
 
  private:
   // The values of a row by input.
@@ -55,6 +56,7 @@ class HUGOT_LOCAL Tabular::Impl {
   std::optional<ScoreFunction> function_;
   std::shared_ptr<const Plan> plan_;
   std::vector<TabularInput> inputs_;
+  std::vector<ModelOutput> outputs_;
   bool row_by_row_ = false;     // the graph takes one row at a time
   int choice_ = -1;             // output with the label
   std::vector<size_t> scores_;  // outputs with scores or values

@@ -46,6 +46,7 @@ class HUGOT_API FillMask {
   // "[MASK]" or "<mask>"
   std::string mask_token() const;
   PipelineStatistics statistics() const;
+  std::vector<ModelOutput> outputs() const;
 
  private:
   friend class Session;

@@ -65,6 +65,7 @@ class HUGOT_API ImageClassification {
     return run(std::span(images.begin(), images.size()), std::move(stop));
   }
   PipelineStatistics statistics() const;
+  std::vector<ModelOutput> outputs() const;
 
  private:
   friend class Session;
@@ -105,6 +106,7 @@ class HUGOT_API ObjectDetection {
     return run(std::span(images.begin(), images.size()), std::move(stop));
   }
   PipelineStatistics statistics() const;
+  std::vector<ModelOutput> outputs() const;
 
  private:
   friend class Session;
@@ -137,6 +139,7 @@ class HUGOT_API ZeroShotImageClassification {
   std::vector<Outcome<std::vector<ScoredLabel>>> run(std::span<const ZeroShotImage> images,
                                                      std::stop_token stop = {}) const;
   PipelineStatistics statistics() const;
+  std::vector<ModelOutput> outputs() const;
 
  private:
   friend class Session;
@@ -168,6 +171,7 @@ class HUGOT_API ImageFeatureExtraction {
     return run(std::span(images.begin(), images.size()), std::move(stop));
   }
   PipelineStatistics statistics() const;
+  std::vector<ModelOutput> outputs() const;
 
  private:
   friend class Session;

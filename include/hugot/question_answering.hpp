@@ -57,6 +57,7 @@ class HUGOT_API QuestionAnswering {
   std::vector<Outcome<std::vector<Answer>>> run(std::span<const Question> questions,
                                                 std::stop_token stop = {}) const;
   PipelineStatistics statistics() const;
+  std::vector<ModelOutput> outputs() const;
 
  private:
   friend class Session;

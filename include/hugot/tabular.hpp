@@ -70,6 +70,7 @@ class HUGOT_API Tabular {
   // Valid as long as this object or a copy of it.
   std::span<const TabularInput> inputs() const;
   PipelineStatistics statistics() const;
+  std::vector<ModelOutput> outputs() const;
 
  private:
   friend class Session;
