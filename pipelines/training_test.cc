@@ -190,8 +190,9 @@ void check_first_batch(const fs::path& folder, DType dtype) {
   const auto expected = arrays(folder / "grads.npz");
   CHECK(batch.gradients.size() == expected.size());
   const std::vector<std::string> zero = batch.info.at("zero_gradient");
-  for (const auto& [name, gradient] : expected) {
-    CAPTURE(name);
+  for (const auto& entry : expected) {
+    CAPTURE(entry.first);
+    const auto& [name, gradient] = entry;
     REQUIRE(batch.gradients.contains(name));
     const std::vector<double> got = as_doubles(batch.gradients.at(name)), e = as_doubles(gradient);
     REQUIRE(got.size() == e.size());
