@@ -305,6 +305,7 @@ class Backwards {
   // Inputs, weights and biases from the sums of all steps.
   void collect() {
     const int64_t all = s_.steps * s_.batch, in = s_.inputs;
+    if (all == 0) return;
     multiply(all, in, rows_, dsums_.data(), rows_, p_.w, in, false, p_.dx.data(), in, pool_);
     multiply_turned(rows_, in, all, dsums_.data(), rows_, p_.x.data(), p_.dw, pool_);
     multiply_turned(state_rows(), n_, all, dsums_.data(), rows_, states_.data(), p_.dr, pool_);
