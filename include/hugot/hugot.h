@@ -1,5 +1,5 @@
-/* The C interface of hugot: tokenizers, and pipelines of texts, tables and images over transformer models in the ONNX
- * format, and the training of such models.
+/* The C interface of hugot: tokenizers, and pipelines of texts, tables and images over transformer
+ * models in the ONNX format, and the training of such models.
  *
  * Functions return HUGOT_OK or the class of the error; hugot_last_error() has its text. Handles are
  * freed by the function of their type, which accepts NULL. Session, pipeline and cancellation
@@ -12,9 +12,8 @@
  *
  *   hugot_PIPELINE_options_init   sets the defaults; always call it before changing a member
  *   hugot_PIPELINE_create         loads a model: a directory, or a name (see hugot.hpp)
- *   hugot_PIPELINE_run            texts to a result, a handle with a row per text; cross_encoder and tabular
- *                                 have two forms of it
- *   hugot_PIPELINE_statistics     sums over all runs
+ *   hugot_PIPELINE_run            texts to a result, a handle with a row per text; cross_encoder
+ * and tabular have two forms of it hugot_PIPELINE_statistics     sums over all runs
  *   hugot_PIPELINE_outputs        the outputs of the model's graph
  *   hugot_PIPELINE_free
  *
