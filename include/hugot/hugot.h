@@ -12,10 +12,12 @@
  *
  *   hugot_PIPELINE_options_init   sets the defaults; always call it before changing a member
  *   hugot_PIPELINE_create         loads a model: a directory, or a name (see hugot.hpp)
- *   hugot_PIPELINE_run            texts to a result, a handle with a row per text; cross_encoder
- * and tabular have two forms of it hugot_PIPELINE_statistics     sums over all runs
+ *   hugot_PIPELINE_run            texts to a result, a handle with a row per text
+ *   hugot_PIPELINE_statistics     sums over all runs
  *   hugot_PIPELINE_outputs        the outputs of the model's graph
  *   hugot_PIPELINE_free
+ *
+ * A cross-encoder and a table have two forms of run.
  *
  * Texts are UTF-8. Arrays of texts come with `lengths`, their sizes in bytes; NULL: they end with a
  * zero byte. What is wrong with a text is no failure of the call, but the error of its row in the
