@@ -60,18 +60,14 @@ void add_to(const Tensor& x, Tensor& sum, ThreadPool* pool) {
 
 class RaggedModel final : public TrainableModel {
  public:
-  RaggedModel(Graph graph, const OpRegistry& ops, const TrainableModelOptions& options) {
-    dtype_ = options.dtype;
-    require(dtype_ == DType::kFloat32 || dtype_ == DType::kFloat64, ErrorCode::kInvalidArgument,
-            "training in ", dtype_name(dtype_), " is not possible");
-    require(graph.outputs.size() == 1, ErrorCode::kInvalidArgument,
-            "a graph for training has one output, not ", graph.outputs.size());
+  RaggedModel(Graph graph, const OpRegistry& ops, const TrainableModelOptions& options)
+      : TrainableModel(graph, options.dtype) {
     convert_floats(graph, dtype_);
     std::vector<RaggedInput> inputs;
     for (const ValueId id : graph.inputs) inputs.push_back(describe_input(graph.value(id)));
     std::vector<ValueId> wrt;
     for (const std::string& name : options.trainable) {
-      wrt.push_back(make_input(graph, name));
+      wrt.push_back(add_parameter(graph, name));
       inputs.push_back({name, RaggedInput::Kind::kParameter});
     }
     PassContext context{ops};
@@ -127,23 +123,6 @@ class RaggedModel final : public TrainableModel {
   const RaggedPlan* plan() const override { return plan_.get(); }
 
  private:
-  // The initializer becomes an input of the graph, and a parameter.
-  ValueId make_input(Graph& graph, const std::string& name) {
-    const ValueId id = graph.find(name);
-    require(id != kNoValue && graph.value(id).initializer && is_float(graph.fact(id).dtype),
-            ErrorCode::kInvalidArgument, "'", name, "' is no floating-point initializer");
-    Value& value = graph.value(id);
-    // The fact's tensor may be a view on the model's file.
-    Parameter parameter{name, value.fact.constant->clone(), Tensor(dtype_, {})};
-    parameter.gradient = Tensor(dtype_, parameter.value.shape());
-    std::memset(parameter.gradient.raw(), 0, parameter.gradient.bytes());
-    value.fact = Fact::of(dtype_, *value.fact.shape);
-    value.initializer = false;
-    graph.inputs.push_back(id);
-    parameters_.push_back(std::move(parameter));
-    return id;
-  }
-
   // Returns the input that holds the gradient of the output.
   RaggedInput add_gradients(Graph& graph, const std::vector<ValueId>& wrt, const OpRegistry& ops) {
     const ValueId output = graph.outputs[0];

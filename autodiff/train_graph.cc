@@ -42,16 +42,12 @@ void add_to(Tensor& sum, const Tensor& x) {
 // those of one length make a batch.
 class PaddedModel final : public TrainableModel {
  public:
-  PaddedModel(Graph graph, const OpRegistry& ops, const TrainableModelOptions& options) {
-    dtype_ = options.dtype;
-    require(dtype_ == DType::kFloat32 || dtype_ == DType::kFloat64, ErrorCode::kInvalidArgument,
-            "training in ", dtype_name(dtype_), " is not possible");
-    require(graph.outputs.size() == 1, ErrorCode::kInvalidArgument,
-            "a graph for training has one output, not ", graph.outputs.size());
+  PaddedModel(Graph graph, const OpRegistry& ops, const TrainableModelOptions& options)
+      : TrainableModel(graph, options.dtype) {
     check_inputs(graph);
     convert_floats(graph, dtype_);
     std::vector<ValueId> wrt;
-    for (const std::string& name : options.trainable) wrt.push_back(make_input(graph, name));
+    for (const std::string& name : options.trainable) wrt.push_back(add_parameter(graph, name));
     graph.remove_dead();
     PassContext context{ops};
     fuse(graph, context);
@@ -121,23 +117,6 @@ class PaddedModel final : public TrainableModel {
       inputs_.emplace_back(found->second, value.fact.dtype);
       has_mask_ = has_mask_ || found->second == Input::kMask;
     }
-  }
-
-  // The initializer becomes an input of the graph, and a parameter.
-  ValueId make_input(Graph& graph, const std::string& name) {
-    const ValueId id = graph.find(name);
-    require(id != kNoValue && graph.value(id).initializer && is_float(graph.fact(id).dtype),
-            ErrorCode::kInvalidArgument, "'", name, "' is no floating-point initializer");
-    Value& value = graph.value(id);
-    // The fact's tensor may be a view on the model's file.
-    Parameter parameter{name, value.fact.constant->clone(), Tensor(dtype_, {})};
-    parameter.gradient = Tensor(dtype_, parameter.value.shape());
-    std::memset(parameter.gradient.raw(), 0, parameter.gradient.bytes());
-    value.fact = Fact::of(dtype_, *value.fact.shape);
-    value.initializer = false;
-    graph.inputs.push_back(id);
-    parameters_.push_back(std::move(parameter));
-    return id;
   }
 
   void add_gradients(Graph& graph, const std::vector<ValueId>& wrt, const OpRegistry& ops) {
@@ -285,6 +264,29 @@ std::unique_ptr<TrainableModel> TrainableModel::create(Graph graph, const OpRegi
 std::unique_ptr<TrainableModel> make_padded_model(Graph graph, const OpRegistry& ops,
                                                   const TrainableModelOptions& options) {
   return std::make_unique<PaddedModel>(std::move(graph), ops, options);
+}
+
+TrainableModel::TrainableModel(const Graph& graph, DType dtype) : dtype_(dtype) {
+  require(dtype_ == DType::kFloat32 || dtype_ == DType::kFloat64, ErrorCode::kInvalidArgument,
+          "training in ", dtype_name(dtype_), " is not possible");
+  require(graph.outputs.size() == 1, ErrorCode::kInvalidArgument,
+          "a graph for training has one output, not ", graph.outputs.size());
+}
+
+ValueId TrainableModel::add_parameter(Graph& graph, const std::string& name) {
+  const ValueId id = graph.find(name);
+  require(id != kNoValue && graph.value(id).initializer && is_float(graph.fact(id).dtype),
+          ErrorCode::kInvalidArgument, "'", name, "' is no floating-point initializer");
+  Value& value = graph.value(id);
+  // The fact's tensor may be a view on the model's file.
+  Parameter parameter{name, value.fact.constant->clone(), Tensor(dtype_, {})};
+  parameter.gradient = Tensor(dtype_, parameter.value.shape());
+  std::memset(parameter.gradient.raw(), 0, parameter.gradient.bytes());
+  value.fact = Fact::of(dtype_, *value.fact.shape);
+  value.initializer = false;
+  graph.inputs.push_back(id);
+  parameters_.push_back(std::move(parameter));
+  return id;
 }
 
 void TrainableModel::zero_gradients() {

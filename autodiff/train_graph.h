@@ -85,8 +85,13 @@ class TrainableModel {
   virtual void parameters_changed() {}
 
  protected:
+  // Throws kInvalidArgument unless the graph has one output and `dtype` is one to train in.
+  TrainableModel(const Graph& graph, DType dtype);
+  // The initializer becomes an input of the graph, and the next parameter, of element type dtype_.
+  ValueId add_parameter(Graph& graph, const std::string& name);
+
   std::vector<Parameter> parameters_;
-  DType dtype_ = DType::kFloat32;
+  DType dtype_;
 };
 
 // The same for any graph: in exact mode, padded where it has a mask.

@@ -308,6 +308,10 @@ int64_t ModelDirectory::max_length(int64_t requested) const {
   return limit;
 }
 
+std::string ModelDirectory::label(size_t id) const {
+  return id < labels.size() ? labels[id] : str("LABEL_", id);
+}
+
 std::string ModelDirectory::prompt(const std::string& name) const {
   const std::string& wanted = name.empty() ? default_prompt : name;
   if (wanted.empty()) return {};

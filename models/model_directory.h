@@ -80,6 +80,9 @@ struct ModelDirectory {
   // the model has positions for.
   int64_t max_length(int64_t requested) const;
 
+  // The name of a class: of `labels`, or LABEL_7 as transformers calls one without a name.
+  std::string label(size_t id) const;
+
   // The text to put before every input. Empty `name`: the default prompt or none. Throws
   // kInvalidArgument naming the prompts that exist.
   std::string prompt(const std::string& name) const;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "hugot/hugot.hpp"
+#include "models/encoder_output.h"
 #include "models/model_directory.h"
 #include "pipelines/classification.h"
 #include "pipelines/feature_extraction.h"
@@ -25,6 +26,13 @@ std::filesystem::path default_cache_directory() {
     if (directory != nullptr && *directory != '\0') return std::filesystem::path(directory) / below;
   }
   return {};
+}
+
+std::string Session::Impl::key_of(const ModelDirectory& directory, const ModelOptions& options,
+                                  std::string_view kind) {
+  const auto file = directory.onnx_file(options.onnx_filename);
+  return str(std::filesystem::weakly_canonical(file).string(), '\n',
+             precision_name(options.precision), '\n', kind);
 }
 
 Session::Session(const SessionOptions& options) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -12,6 +11,7 @@
 #include "onnx/loader.h"
 #include "pipelines/model_outputs.h"
 #include "pipelines/session.h"
+#include "pipelines/stopwatch.h"
 
 namespace hugot {
 namespace {
@@ -19,12 +19,6 @@ namespace {
 // Images that one thread takes all the way at once: enough to fill the model's micro-batches, few
 // enough that their pixels stay small.
 constexpr int64_t kImagesAtOnce = 8;
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 Image image_of(const RgbPixels& pixels) {
   constexpr auto kMost = static_cast<size_t>(kMaxPixels);
@@ -85,23 +79,10 @@ std::shared_ptr<const ImageModel> ImageModel::shared(Session::Impl& session,
                                                      const ModelOptions& options,
                                                      const std::string& purpose,
                                                      const ChooseOutputs& choose) {
-  ModelDirectory read = ModelDirectory::read(directory);
-  const std::string key =
-      str(std::filesystem::weakly_canonical(read.onnx_file(options.onnx_filename)).string(), '\n',
-          precision_name(options.precision), '\n', purpose);
-  // Held while loading, so that two pipelines made at the same time share, too.
-  const std::lock_guard lock(session.models_mutex);
-  auto& known = session.image_models[key];
-  auto model = known.lock();
-  if (!model) {
-    model = std::make_shared<const ImageModel>(session, std::move(read), options, choose);
-    known = model;
-  }
-  return model;
-}
-
-std::string ImageModel::label(size_t id) const {
-  return id < directory_.labels.size() ? directory_.labels[id] : str("LABEL_", id);
+  const auto make = [&](ModelDirectory read) {
+    return std::make_shared<const ImageModel>(session, std::move(read), options, choose);
+  };
+  return session.share(session.image_models, directory, options, purpose, make);
 }
 
 void ImageModel::run(std::span<const ImagePixels* const> images, ThreadPool& pool, const Sink& sink,
@@ -193,21 +174,21 @@ void ImageRunner::run(std::span<const ImageInput* const> images, std::span<std::
                       const Sink& sink, const std::stop_token& stop) const {
   const auto check = [&] { require(!stop.stop_requested(), ErrorCode::kCancelled, "cancelled"); };
   check();
-  const auto start = Clock::now();
+  const Stopwatch watch;
   // Summed over threads.
   std::atomic<double> prepare_seconds = 0, model_seconds = 0;
   const auto prepare_some = [&](std::span<Item> items, size_t first, size_t begin, size_t end) {
-    const auto from = Clock::now();
+    const Stopwatch own;
     for (size_t i = begin; i < end; ++i) {
       check();
       prepare(*images[first + i], items[i], errors[first + i]);
     }
-    prepare_seconds += seconds_since(from);
+    prepare_seconds += own.seconds();
   };
   const auto compute_all = [&](std::span<Item> items, size_t first, ThreadPool& pool) {
-    const auto from = Clock::now();
+    const Stopwatch own;
     compute(items, first, errors, pool, sink, stop);
-    model_seconds += seconds_since(from);
+    model_seconds += own.seconds();
   };
 
   const int64_t count = std::ssize(images), threads = session_->pool.size();
@@ -231,7 +212,7 @@ void ImageRunner::run(std::span<const ImageInput* const> images, std::span<std::
   }
 
   const double share = prepare_seconds / std::max(prepare_seconds + model_seconds, 1e-9);
-  const double seconds = seconds_since(start);
+  const double seconds = watch.seconds();
   const std::lock_guard lock(statistics_mutex_);
   statistics_.texts += images.size();
   for (const std::string& error : errors) statistics_.failed_texts += !error.empty();

@@ -52,8 +52,7 @@ class HUGOT_LOCAL ImageModel {
   std::span<const Fact> outputs() const { return outputs_; }
   // All outputs of the graph.
   const std::vector<ModelOutput>& declared() const { return declared_; }
-  // id2label of config.json, or LABEL_7.
-  std::string label(size_t id) const;
+  std::string label(size_t id) const { return directory_.label(id); }
 
   // Runs the images, each as if alone. With fewer images than threads of the pool, operators are
   // split. Throws the first error.

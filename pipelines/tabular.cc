@@ -1,7 +1,6 @@
 #include "pipelines/tabular.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 
@@ -13,6 +12,7 @@
 #include "pipelines/model_outputs.h"
 #include "pipelines/scores.h"
 #include "pipelines/session.h"
+#include "pipelines/stopwatch.h"
 
 namespace hugot {
 namespace {
@@ -327,7 +327,7 @@ void Tabular::Impl::run_some(std::span<const Cells> rows, std::span<const size_t
 
 std::vector<Outcome<TabularResult>> Tabular::Impl::run(std::span<const TabularRow> rows,
                                                        const std::stop_token& stop) const {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   std::vector<Outcome<TabularResult>> out(rows.size());
   std::vector<Cells> cells(rows.size());
   const auto guarded = [&](size_t row, const auto& work) {
@@ -369,8 +369,7 @@ std::vector<Outcome<TabularResult>> Tabular::Impl::run(std::span<const TabularRo
   statistics_.sequences += rows.size();
   statistics_.model_calls += calls;
   for (const auto& outcome : out) statistics_.failed_texts += outcome.error.empty() ? 0 : 1;
-  statistics_.model_seconds +=
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  statistics_.model_seconds += watch.seconds();
   return out;
 }
 

@@ -1,7 +1,6 @@
 #include "pipelines/text_model.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "base/error.h"
 #include "base/utf8.h"
@@ -9,22 +8,13 @@
 #include "onnx/loader.h"
 #include "pipelines/model_outputs.h"
 #include "pipelines/session.h"
+#include "pipelines/stopwatch.h"
 
 namespace hugot {
 namespace {
 
 // Texts that one thread tokenizes in a row.
 constexpr int64_t kTokenizeGrain = 16;
-
-class Stopwatch {
- public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 }  // namespace
 
@@ -67,25 +57,12 @@ std::shared_ptr<const TextModel> TextModel::shared(
     Session::Impl& session, const std::filesystem::path& directory, const ModelOptions& options,
     std::string_view kind,
     const std::function<std::vector<std::string>(const LoadedModel&)>& choose_outputs) {
-  ModelDirectory read = ModelDirectory::read(directory);
-  const std::string key =
-      str(std::filesystem::weakly_canonical(read.onnx_file(options.onnx_filename)).string(), '\n',
-          precision_name(options.precision), '\n', kind);
-  // Held while loading, so that two pipelines made at the same time share, too.
-  const std::lock_guard lock(session.models_mutex);
-  auto& known = session.models[key];
-  auto model = known.lock();
-  if (!model) {
-    Options load{options.onnx_filename, options.precision, /*pairs=*/true, EncoderRows::kAll,
-                 choose_outputs};
-    model = std::make_shared<const TextModel>(session, std::move(read), load);
-    known = model;
-  }
-  return model;
-}
-
-std::string TextModel::label(size_t id) const {
-  return id < directory_.labels.size() ? directory_.labels[id] : str("LABEL_", id);
+  const auto make = [&](ModelDirectory read) {
+    const Options load{options.onnx_filename, options.precision, /*pairs=*/true, EncoderRows::kAll,
+                       choose_outputs};
+    return std::make_shared<const TextModel>(session, std::move(read), load);
+  };
+  return session.share(session.text_models, directory, options, kind, make);
 }
 
 std::optional<int32_t> TextModel::special_token(

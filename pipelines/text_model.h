@@ -53,8 +53,7 @@ class HUGOT_LOCAL TextModel {
   const Encoder& encoder() const { return *encoder_; }
   // Whether the tokenizer gives types other than 0, and the model knows them.
   bool has_type_ids() const { return has_type_ids_; }
-  // id2label of config.json, or LABEL_7 as transformers calls a class without a name.
-  std::string label(size_t id) const;
+  std::string label(size_t id) const { return directory_.label(id); }
   // The id of a special token: the one that the model directory names (`named`), or else the first
   // of `usual` that the vocabulary has.
   std::optional<int32_t> special_token(std::string_view named,

@@ -28,22 +28,13 @@ class LabelTexts : public RowPipeline {
     const auto good = parse_rows(rows, [&](Row& row) {
       texts.push_back({row.json->text("input"), optional_text(*row.json, "pair")});
     });
-    const bool go = style == JsonStyle::kGo;
     store_outcomes(good, pipeline_.run(views(texts), stop),
                    [&](std::string& out, std::vector<ScoredLabel> labels, size_t) {
                      if (by_id_) {
                        std::sort(labels.begin(), labels.end(),
                                  [](const auto& a, const auto& b) { return a.id < b.id; });
                      }
-                     JsonList json(out, style);
-                     json.open('[');
-                     for (const ScoredLabel& label : labels) {
-                       json.next().open('{');
-                       json.key(go ? "Label" : "label").text(label.label);
-                       json.key(go ? "Score" : "score").number(label.score);
-                       json.close('}');
-                     }
-                     json.close(']');
+                     append_labels(out, labels, style);
                    });
   }
   PipelineStatistics statistics() const override { return pipeline_.statistics(); }
@@ -58,31 +49,16 @@ class ZeroShot : public RowPipeline {
   explicit ZeroShot(ZeroShotClassification pipeline) : pipeline_(std::move(pipeline)) {}
 
   void run(std::vector<Row>& rows, JsonStyle style, const std::stop_token& stop) const override {
-    struct Task {
-      std::string text;
-      std::vector<std::string> labels;
-      std::string hypothesis_template;
-    };
-    std::vector<Task> tasks;
-    const auto good = parse_rows(rows, [&](Row& row) {
-      Task task;
-      task.text = row.json->text("input");
-      if (row.json->has("labels")) {
-        task.labels = row.json->at("labels").is_string() ? split_list(row.json->text("labels"))
-                                                         : row.json->texts("labels");
-        require(!task.labels.empty(), ErrorCode::kInvalidData, "\"labels\" is empty");
-      }
-      task.hypothesis_template = optional_text(*row.json, "hypothesis_template").value_or("");
-      tasks.push_back(std::move(task));
-    });
+    std::vector<LabelTask> tasks;
+    const auto good = parse_rows(rows, [&](Row& row) { tasks.push_back(label_task(*row.json)); });
     std::vector<ZeroShotText> texts;
-    for (const Task& task : tasks) {
-      texts.push_back({task.text, task.labels, task.hypothesis_template});
+    for (const LabelTask& task : tasks) {
+      texts.push_back({task.input, task.labels, task.hypothesis_template});
     }
     store_outcomes(good, pipeline_.run(texts, stop),
                    [&](std::string& out, const std::vector<ScoredLabel>& labels, size_t i) {
                      JsonList json(out, style);
-                     append(json, tasks[i].text, labels, style == JsonStyle::kGo);
+                     append(json, tasks[i].input, labels, style == JsonStyle::kGo);
                    });
   }
   PipelineStatistics statistics() const override { return pipeline_.statistics(); }

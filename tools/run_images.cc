@@ -27,18 +27,9 @@ class LabelImages : public RowPipeline {
   void run(std::vector<Row>& rows, JsonStyle style, const std::stop_token& stop) const override {
     std::vector<ImageInput> images;
     const auto good = parse_images(rows, images);
-    const bool go = style == JsonStyle::kGo;
     store_outcomes(good, pipeline_.run(images, stop),
                    [&](std::string& out, const std::vector<ScoredLabel>& labels, size_t) {
-                     JsonList json(out, style);
-                     json.open('[');
-                     for (const ScoredLabel& label : labels) {
-                       json.next().open('{').key(go ? "Label" : "label").text(label.label);
-                       json.key(go ? "Score" : "score").number(label.score);
-                       if (go) json.key("ClassIndex").count(label.id);
-                       json.close('}');
-                     }
-                     json.close(']');
+                     append_labels(out, labels, style, /*with_ids=*/true);
                    });
   }
   PipelineStatistics statistics() const override { return pipeline_.statistics(); }
@@ -99,38 +90,15 @@ class ZeroShotImages : public RowPipeline {
   explicit ZeroShotImages(ZeroShotImageClassification pipeline) : pipeline_(std::move(pipeline)) {}
 
   void run(std::vector<Row>& rows, JsonStyle style, const std::stop_token& stop) const override {
-    struct Task {
-      std::filesystem::path file;
-      std::vector<std::string> labels;
-      std::string hypothesis_template;
-    };
-    std::vector<Task> tasks;
-    const auto good = parse_rows(rows, [&](Row& row) {
-      Task task;
-      task.file = row.json->text("input");
-      if (row.json->has("labels")) {
-        task.labels = row.json->at("labels").is_string() ? split_list(row.json->text("labels"))
-                                                         : row.json->texts("labels");
-        require(!task.labels.empty(), ErrorCode::kInvalidData, "\"labels\" is empty");
-      }
-      task.hypothesis_template = optional_text(*row.json, "hypothesis_template").value_or("");
-      tasks.push_back(std::move(task));
-    });
+    std::vector<LabelTask> tasks;
+    const auto good = parse_rows(rows, [&](Row& row) { tasks.push_back(label_task(*row.json)); });
     std::vector<ZeroShotImage> images;
-    for (const Task& task : tasks) {
-      images.push_back({task.file, task.labels, task.hypothesis_template});
+    for (const LabelTask& task : tasks) {
+      images.push_back({std::filesystem::path(task.input), task.labels, task.hypothesis_template});
     }
-    const bool go = style == JsonStyle::kGo;
     store_outcomes(good, pipeline_.run(images, stop),
                    [&](std::string& out, const std::vector<ScoredLabel>& labels, size_t) {
-                     JsonList json(out, style);
-                     json.open('[');
-                     for (const ScoredLabel& label : labels) {
-                       json.next().open('{').key(go ? "Label" : "label").text(label.label);
-                       json.key(go ? "Score" : "score").number(label.score);
-                       json.close('}');
-                     }
-                     json.close(']');
+                     append_labels(out, labels, style);
                    });
   }
   PipelineStatistics statistics() const override { return pipeline_.statistics(); }

@@ -61,4 +61,30 @@ std::optional<std::string> optional_text(const JsonRow& row, std::string_view ke
   return row.text(key);
 }
 
+LabelTask label_task(const JsonRow& row) {
+  LabelTask task;
+  task.input = row.text("input");
+  if (row.has("labels")) {
+    task.labels =
+        row.at("labels").is_string() ? split_list(row.text("labels")) : row.texts("labels");
+    require(!task.labels.empty(), ErrorCode::kInvalidData, "\"labels\" is empty");
+  }
+  task.hypothesis_template = optional_text(row, "hypothesis_template").value_or("");
+  return task;
+}
+
+void append_labels(std::string& out, std::span<const ScoredLabel> labels, JsonStyle style,
+                   bool with_ids) {
+  const bool go = style == JsonStyle::kGo;
+  JsonList json(out, style);
+  json.open('[');
+  for (const ScoredLabel& label : labels) {
+    json.next().open('{').key(go ? "Label" : "label").text(label.label);
+    json.key(go ? "Score" : "score").number(label.score);
+    if (go && with_ids) json.key("ClassIndex").count(label.id);
+    json.close('}');
+  }
+  json.close(']');
+}
+
 }  // namespace hugot::tools

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -155,6 +156,17 @@ void store_outcomes(const std::vector<Row*>& rows, const std::vector<Outcome<T>>
     if (rows[i]->error.empty()) append(rows[i]->output, outcomes[i].value, i);
   }
 }
+
+// What the zero-shot pipelines read from a row.
+struct LabelTask {
+  std::string input;  // the text, or the path of the image
+  std::vector<std::string> labels;
+  std::string hypothesis_template;
+};
+LabelTask label_task(const JsonRow& row);
+// A list of labels with their scores; with_ids: Hugot's ClassIndex, too.
+void append_labels(std::string& out, std::span<const ScoredLabel> labels, JsonStyle style,
+                   bool with_ids = false);
 
 // A JSON object or list, member by member.
 class JsonList {

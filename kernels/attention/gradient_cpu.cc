@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "kernels/attention/attention.h"
 #include "kernels/broadcast.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/strided.h"
 
@@ -47,13 +48,7 @@ struct Sequence {
 // Products of small matrices, C = A B^T, A B and A^T B, the last two added to C on request.
 void product_nt(int64_t m, int64_t n, int64_t k, const double* a, int64_t lda, const double* b,
                 int64_t ldb, double* c, int64_t ldc, double* /*workspace*/) {
-  for (int64_t i = 0; i < m; ++i) {
-    for (int64_t j = 0; j < n; ++j) {
-      double sum = 0;
-      for (int64_t x = 0; x < k; ++x) sum += a[i * lda + x] * b[j * ldb + x];
-      c[i * ldc + j] = sum;
-    }
-  }
+  cpu::gemm_f64(m, n, k, a, lda, b, ldb, true, c, ldc, nullptr);
 }
 
 void product_nn(int64_t m, int64_t n, int64_t k, const double* a, int64_t lda, const double* b,
@@ -84,29 +79,12 @@ int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit;
 void multiply_packed(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
                      int64_t ldb, bool transposed, float* c, int64_t ldc, bool add,
                      float* workspace) {
-  const cpu::VectorKernels& kernels = cpu::active_kernels();
-  const int64_t width = kernels.gemm_panel_width, panels = (n + width - 1) / width;
-  kernels.gemm_pack(b, k, n, ldb, transposed, 0, panels, workspace);
   cpu::Epilogue epilogue;
   if (add) {
     epilogue.residual = c;
     epilogue.residual_stride = ldc;
   }
-  const cpu::GemmArgs args = {.m = m,
-                              .n = n,
-                              .k = k,
-                              .a = a,
-                              .lda = lda,
-                              .b = workspace,
-                              .b_row_stride = width,
-                              .b_panel_stride = k * width,
-                              .c = c,
-                              .ldc = ldc,
-                              .epilogue = epilogue,
-                              .panel_begin = 0,
-                              .panel_end = panels,
-                              .next = workspace};
-  kernels.gemm(&args);
+  cpu::gemm_of_packed(m, n, k, a, lda, b, ldb, transposed, c, ldc, epilogue, workspace, nullptr);
 }
 
 void product_nt(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,

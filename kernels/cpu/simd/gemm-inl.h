@@ -421,24 +421,23 @@ HWY_INLINE void transpose_strip(const float* src, int64_t stride, float* dst, in
 }
 #endif
 
-// One panel of B given as its transpose: `src` is the first of `cols` rows of k floats.
-HWY_INLINE void pack_transposed(const float* src, int64_t k, int64_t ldb, int64_t cols,
-                                float* dst) {
-  int64_t done = 0;  // columns
+// y[i * ldy + r] = x[r * ldx + i] for a matrix x [rows, cols].
+void transpose(const float* x, int64_t rows, int64_t cols, int64_t ldx, float* y, int64_t ldy) {
+  int64_t done = 0;  // rows
 #if HWY_TARGET != HWY_SCALAR
-  const int64_t whole = k / 4 * 4;
-  for (; done + kLanes <= cols; done += kLanes) {
-    const float* rows = src + done * ldb;
+  const int64_t whole = cols / 4 * 4;
+  for (; done + kLanes <= rows; done += kLanes) {
+    const float* from = x + done * ldx;
     for (int64_t i = 0; i < whole; i += 4) {
-      transpose_strip(rows + i, ldb, dst + i * kPanelWidth + done, kPanelWidth);
+      transpose_strip(from + i, ldx, y + i * ldy + done, ldy);
     }
-    for (int64_t i = whole; i < k; ++i) {
-      for (int64_t j = 0; j < kLanes; ++j) dst[i * kPanelWidth + done + j] = rows[j * ldb + i];
+    for (int64_t i = whole; i < cols; ++i) {
+      for (int64_t j = 0; j < kLanes; ++j) y[i * ldy + done + j] = from[j * ldx + i];
     }
   }
 #endif
-  for (; done < cols; ++done) {
-    for (int64_t i = 0; i < k; ++i) dst[i * kPanelWidth + done] = src[done * ldb + i];
+  for (; done < rows; ++done) {
+    for (int64_t i = 0; i < cols; ++i) y[i * ldy + done] = x[done * ldx + i];
   }
 }
 
@@ -467,7 +466,7 @@ void gemm_pack(const float* b, int64_t k, int64_t n, int64_t ldb, bool transpose
     const int64_t cols = n - col < kPanelWidth ? n - col : kPanelWidth;
     if (cols < kPanelWidth) clear_columns(k, cols / kLanes, dst);
     if (transposed) {
-      pack_transposed(b + col * ldb, k, ldb, cols, dst);
+      transpose(b + col * ldb, cols, k, ldb, dst, kPanelWidth);
     } else {
       pack_rows(b + col, k, ldb, cols, dst);
     }

@@ -94,25 +94,6 @@ void softmax_gradient(const float* p, float scale, int64_t n, float* dp) {
   });
 }
 
-void transpose(const float* x, int64_t rows, int64_t cols, int64_t ldx, float* y, int64_t ldy) {
-  int64_t done = 0;  // rows
-#if HWY_TARGET != HWY_SCALAR
-  const int64_t whole = cols / 4 * 4;
-  for (; done + kLanes <= rows; done += kLanes) {
-    const float* from = x + done * ldx;
-    for (int64_t i = 0; i < whole; i += 4) {
-      transpose_strip(from + i, ldx, y + i * ldy + done, ldy);
-    }
-    for (int64_t i = whole; i < cols; ++i) {
-      for (int64_t j = 0; j < kLanes; ++j) y[i * ldy + done + j] = from[j * ldx + i];
-    }
-  }
-#endif
-  for (; done < rows; ++done) {
-    for (int64_t i = 0; i < cols; ++i) y[i * ldy + done] = x[done * ldx + i];
-  }
-}
-
 }  // namespace
 }  // namespace hugot::cpu::HUGOT_ISA
 
