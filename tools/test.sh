@@ -75,7 +75,8 @@ doctest_suites() {  # FOLDER PREFIX
 # The kernels once more for every instruction set that this machine has.
 isa_suites() {
   local isa flag
-  for isa in scalar:fpu sse4:sse4_2 avx2:avx2 avx512:avx512vl avx512vnni:avx512_vnni; do
+  for isa in scalar:fpu sse4:sse4_2 avx2:avx2 avx512:avx512vl avx512vnni:avx512_vnni \
+    avx512bf16:avx512_bf16; do
     flag=${isa#*:} isa=${isa%:*}
     if grep -qwm1 "$flag" /proc/cpuinfo; then
       HUGOT_ISA=$isa suite "kernels-$isa" "$BUILD/tests/test_kernels"

@@ -99,7 +99,9 @@ TEST_CASE("GEMM on narrow weights stays inside its arrays") {
               .bias = bias.data(), .residual = residual.data(), .residual_stride = n};
           const Bf16Matrix bf16(b.data(), k, n, n, false);
           const GemmProduct product = {&bf16, c.data(), n, epilogue};
-          gemm_bf16(m, a.data(), k, std::span(&product, 1));
+          const GuardedArray rows(bf16.workspace(m) / int64_t{sizeof(float)});
+          gemm_bf16(m, a.data(), k, std::span(&product, 1),
+                    reinterpret_cast<std::byte*>(rows.data()));
           CHECK(c.data()[m * n - 1] == static_cast<float>(k) / 4 + 1);
           const Int8Matrix int8(b.data(), k, n, n, false);
           const GuardedArray workspace(int8.workspace(m) / int64_t{sizeof(float)});

@@ -33,8 +33,6 @@ FloatBuffer allocate_floats(int64_t count) {
   return FloatBuffer(static_cast<float*>(p));
 }
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 class SimdMatrix final : public PackedMatrix {
  public:
   SimdMatrix(const VectorKernels& kernels, FloatSource b, int64_t k, int64_t n, int64_t row_stride,

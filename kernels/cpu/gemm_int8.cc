@@ -14,8 +14,6 @@ namespace {
 constexpr float kLargest = 127;
 constexpr float kSmallestScale = 1e-30f;  // whose reciprocal is finite
 
-int64_t round_up(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
-
 // The nearest integer for |x| < 2^22, faster than the function of the library.
 float round_to_integer(float x) {
   constexpr float kMagic = 12582912;  // 1.5 * 2^23: the sum has no bits for a fraction
@@ -49,19 +47,14 @@ void find_scales(const float* b, int64_t k, int64_t n, int64_t row_step, int64_t
 
 }  // namespace
 
-int64_t int8_row_stride(int64_t k, int64_t group) {
-  constexpr int64_t kVector = 16;
-  return round_up(k, kVector) / group + kVector;
-}
-
 Int8Matrix::Int8Matrix(FloatSource b, int64_t k, int64_t n, int64_t row_stride, bool transposed,
                        BlockStore& store)
     : PackedMatrix(k, n), kernels_(active_kernels()) {
   require(k <= kInt8MaxDepth, ErrorCode::kInvalidArgument, "int8: sums of ", k,
           " products may overflow");
   const int64_t width = kernels_.gemm_panel_width, group = kernels_.int8_group;
-  panels_ = round_up(n, width) / width;
-  groups_ = round_up(k, group) / group;
+  panels_ = ceil_div(n, width);
+  groups_ = ceil_div(k, group);
   const int64_t row_step = transposed ? 1 : row_stride, column_step = transposed ? row_stride : 1;
   const auto columns = static_cast<size_t>(panels_ * width);
   scale_ = store.array<float>(columns, [&](float* scale) {
@@ -101,7 +94,7 @@ int64_t Int8Matrix::bytes() const {
 }
 
 int64_t Int8Matrix::workspace(int64_t m) const {
-  const int64_t stride = int8_row_stride(k(), kernels_.int8_group);
+  const int64_t stride = group_row_stride(k(), kernels_.int8_group);
   return m * (stride * int64_t{sizeof(uint32_t)} + int64_t{sizeof(float) + sizeof(int32_t)});
 }
 
@@ -113,7 +106,7 @@ void gemm_int8(int64_t m, const float* a, int64_t lda, std::span<const GemmProdu
   };
   const int64_t k = matrix(0).k();
   const VectorKernels& kernels = matrix(0).kernels_;
-  const int64_t stride = int8_row_stride(k, kernels.int8_group);
+  const int64_t stride = group_row_stride(k, kernels.int8_group);
   auto* quantized = reinterpret_cast<uint32_t*>(workspace);
   auto* scale = reinterpret_cast<float*>(quantized + m * stride);
   auto* zero = reinterpret_cast<int32_t*>(scale + m);

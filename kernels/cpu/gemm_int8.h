@@ -17,10 +17,6 @@ namespace hugot::cpu {
 // Longest sum that stays in int32 whatever the operands are.
 inline constexpr int64_t kInt8MaxDepth = 65536;
 
-// Groups from one row of 8-bit activations to the next: room for the widest vectors, and rows that
-// are not a power of two apart, which would all want the same places in the cache.
-int64_t int8_row_stride(int64_t k, int64_t group);
-
 // A quantized constant matrix, for the instruction set that is active when it is made.
 class Int8Matrix final : public PackedMatrix {
  public:

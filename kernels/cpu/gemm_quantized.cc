@@ -15,8 +15,6 @@ namespace {
 // zero points, which changes no difference.
 constexpr int32_t kShift = 128;
 
-int64_t round_up(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
-
 bool fits(size_t size, int64_t count) {
   return size == 1 || size == static_cast<size_t>(std::max<int64_t>(count, 0));
 }
@@ -50,8 +48,8 @@ QuantizedMatrix::QuantizedMatrix(const Tensor& b, int64_t offset, std::span<cons
           " scales do not fit ", n, " columns");
   const bool is_signed = b.dtype() == DType::kInt8;
   const int64_t width = kernels_.gemm_panel_width, group = kernels_.int8_group;
-  panels_ = round_up(n, width) / width;
-  groups_ = round_up(k, group) / group;
+  panels_ = ceil_div(n, width);
+  groups_ = ceil_div(k, group);
   const auto columns = static_cast<size_t>(panels_ * width);
   scale_.resize(columns);
   for (int64_t j = 0; j < n; ++j) {
@@ -99,7 +97,7 @@ int64_t QuantizedMatrix::bytes() const {
 }
 
 int64_t QuantizedMatrix::workspace(int64_t m) const {
-  const int64_t stride = int8_row_stride(k(), kernels_.int8_group);
+  const int64_t stride = group_row_stride(k(), kernels_.int8_group);
   return m * (stride * int64_t{sizeof(uint32_t)} + int64_t{sizeof(float) + 2 * sizeof(int32_t)});
 }
 
@@ -112,7 +110,7 @@ class QuantizedProduct {
     require(fits(a.zero.size(), m) && (integers || fits(a.scale.size(), m)), ErrorCode::kInternal,
             "zero points or scales do not fit the rows");
     const VectorKernels& kernels = b.kernels_;
-    const int64_t stride = int8_row_stride(b.k(), kernels.int8_group);
+    const int64_t stride = group_row_stride(b.k(), kernels.int8_group);
     auto* rows = reinterpret_cast<uint32_t*>(workspace);
     auto* scale = reinterpret_cast<float*>(rows + m * stride);
     auto* zero = reinterpret_cast<int32_t*>(scale + m);

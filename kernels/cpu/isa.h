@@ -9,7 +9,7 @@
 namespace hugot::cpu {
 
 struct Isa {
-  const char* name;              // "scalar", "sse4", "avx2", "avx512", "avx512vnni", "neon"
+  const char* name;              // "scalar", "sse4", "avx2", "avx512", "avx512vnni", ..
   bool (*supported)();           // whether this processor and system can run it
   const VectorKernels* kernels;  // never null
 };

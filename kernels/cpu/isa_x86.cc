@@ -17,6 +17,9 @@ extern const VectorKernels kVectorKernels;
 namespace avx512vnni {
 extern const VectorKernels kVectorKernels;
 }
+namespace avx512bf16 {
+extern const VectorKernels kVectorKernels;
+}
 
 namespace {
 
@@ -40,9 +43,12 @@ bool has_avx512() {
 
 bool has_avx512vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 
+bool has_avx512bf16() { return has_avx512vnni() && __builtin_cpu_supports("avx512bf16"); }
+
 bool always() { return true; }
 
 constexpr Isa kIsas[] = {
+    {"avx512bf16", has_avx512bf16, &avx512bf16::kVectorKernels},
     {"avx512vnni", has_avx512vnni, &avx512vnni::kVectorKernels},
     {"avx512", has_avx512, &avx512::kVectorKernels},
     {"avx2", has_avx2, &avx2::kVectorKernels},

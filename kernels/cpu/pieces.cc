@@ -10,8 +10,6 @@ constexpr int64_t kPiecesPerThread = 3;
 // Rows are cut where the bands stay large enough to amortize the reading of a panel.
 constexpr int64_t kBandRows = 96;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Bands of rows times groups of panels; panels first, because a panel is read from memory by
 // whoever needs it.
 struct Cut {

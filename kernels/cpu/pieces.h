@@ -10,6 +10,16 @@
 
 namespace hugot::cpu {
 
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Rows of narrow numbers lie in groups of 32 bits, with `group` numbers in each. How many groups
+// from one row of k numbers to the next: room for the widest vectors, and rows that are not a power
+// of two apart, which would all want the same places in the cache.
+inline int64_t group_row_stride(int64_t k, int64_t group) {
+  constexpr int64_t kVector = 16;
+  return ceil_div(k, kVector) * kVector / group + kVector;
+}
+
 // Rows [row, row + rows) of panels [panel_begin, panel_end), for thread `worker` of the team.
 struct GemmPiece {
   int64_t row, rows, panel_begin, panel_end;

@@ -62,12 +62,13 @@ struct GemmInt8Args {
   int64_t panel_begin, panel_end;
 };
 
-// The same with B in bfloat16: panels of [k, panel width].
+// The same with B in bfloat16. Along K both are read in groups of `bf16_group` steps, which take 32
+// bits of A: a float32 where that is 1, or two numbers of bfloat16, zero past K.
 struct GemmBf16Args {
-  int64_t m, n, k;
-  const float* a;
-  int64_t lda;
-  const uint16_t* b;
+  int64_t m, n, groups;
+  const void* a;      // [m, groups]
+  int64_t a_stride;   // groups from one row to the next
+  const uint16_t* b;  // by panel, group, column, step in the group
   float* c;
   int64_t ldc;
   Epilogue epilogue;
@@ -225,7 +226,13 @@ struct VectorKernels {
   void (*quantize_uint8)(const float* x, int64_t n, float scale, int32_t zero, uint8_t* y);
   void (*quantize_int8)(const float* x, int64_t n, float scale, int32_t zero, int8_t* y);
 
-  // Callers use gemm_bf16.h.
+  // bfloat16 GEMM building blocks; callers use gemm_bf16.h.
+  int64_t bf16_group;
+  // Rows of x [rows, k] rounded to groups of bfloat16, to nearest, ties to even; what is below the
+  // normal numbers may become 0. A row needs space for k numbers rounded up to a whole vector.
+  // Null where the group is a float32.
+  void (*round_to_bf16)(const float* x, int64_t rows, int64_t k, int64_t ldx, uint32_t* groups,
+                        int64_t stride);
   void (*gemm_bf16)(const GemmBf16Args* args);
 
   // Convolution building blocks; see ConvArgs. `conv_block`: places that a tile takes; a range

@@ -163,8 +163,11 @@ void multiply_packed(KernelContext& ctx, WeightPrecision precision, int64_t m,
       if (upcoming != nullptr && upcoming->precision() == precision) next = upcoming->matrices();
       return cpu::simd_gemm_group(m, x, k, products, ctx.pool(), next);
     }
-    case WeightPrecision::kBFloat16:
-      return cpu::gemm_bf16(m, x, k, products, ctx.pool());
+    case WeightPrecision::kBFloat16: {
+      const auto& bf16 = static_cast<const cpu::Bf16Matrix&>(*products[0].b);
+      std::byte* workspace = ctx.scratch_of<std::byte>(bf16.workspace(m));
+      return cpu::gemm_bf16(m, x, k, products, workspace, ctx.pool());
+    }
     case WeightPrecision::kInt8: {
       const auto& int8 = static_cast<const cpu::Int8Matrix&>(*products[0].b);
       std::byte* workspace = ctx.scratch_of<std::byte>(int8.workspace(m));
