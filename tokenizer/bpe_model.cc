@@ -60,27 +60,53 @@ BpeModel::BpeModel(Vocabulary vocabulary, const MergeList& merges, Options optio
   };
   independent_words_ =
       vocabulary_.find(kWordBegin) >= 0 && prefix.empty() && options_.end_of_word_suffix.empty();
-  for (size_t i = 0; i < merges.size(); ++i) {
-    const std::string_view left = merges.left(i);
-    std::string_view right = merges.right(i);
-    Vocabulary::Hash hash_of;
-    hash_of.add(left);
-    const uint64_t key = pair_key(check(vocabulary_.find(hash_of, {}, left), i, left, {}),
-                                  check(vocabulary_.find(right), i, right, {}));
-    require(right.size() >= prefix.size() &&
-                (prefix.size() == right.size() || !is_utf8_continuation(right[prefix.size()])),
-            ErrorCode::kInvalidData, "merges[", i, "]: '", right,
-            "' is shorter than the prefix of subwords");
-    right.remove_prefix(prefix.size());
-    hash_of.add(right);
-    const int32_t joined = check(vocabulary_.find(hash_of, left, right), i, left, right);
-    if (independent_words_ && right.find(kWordBegin) != right.npos) {
-      const std::string text = std::string(left) + std::string(right);
-      independent_words_ = word_end(text, 0) == text.size();
+  // Tables of large vocabularies do not fit into the caches: what a few merges need is loaded at
+  // the same time.
+  struct Hashes {
+    Vocabulary::Hash left, right, joined;
+  };
+  constexpr size_t kTogether = 32;
+  std::array<Hashes, kTogether> hashes;
+  std::array<Slot, kTogether> entries;
+  for (size_t begin = 0; begin < merges.size(); begin += kTogether) {
+    const size_t count = std::min(kTogether, merges.size() - begin);
+    for (size_t j = 0; j < count; ++j) {
+      const std::string_view right = merges.right(begin + j);
+      Hashes& h = hashes[j] = {};
+      h.left.add(merges.left(begin + j));
+      h.joined = h.left;
+      h.right.add(right);
+      h.joined.add(right.substr(std::min(prefix.size(), right.size())));
+      vocabulary_.prefetch(h.left);
+      vocabulary_.prefetch(h.right);
+      vocabulary_.prefetch(h.joined);
     }
-    uint64_t slot = hash(key) & mask_;
-    while (slots_[slot].key != key && slots_[slot].key != kNoKey) slot = (slot + 1) & mask_;
-    slots_[slot] = {key, {static_cast<uint32_t>(i), joined}};
+    for (size_t j = 0; j < count; ++j) {
+      const size_t i = begin + j;
+      const std::string_view left = merges.left(i);
+      std::string_view right = merges.right(i);
+      const uint64_t key =
+          pair_key(check(vocabulary_.find(hashes[j].left, left, {}), i, left, {}),
+                   check(vocabulary_.find(hashes[j].right, right, {}), i, right, {}));
+      require(right.size() >= prefix.size() &&
+                  (prefix.size() == right.size() || !is_utf8_continuation(right[prefix.size()])),
+              ErrorCode::kInvalidData, "merges[", i, "]: '", right,
+              "' is shorter than the prefix of subwords");
+      right.remove_prefix(prefix.size());
+      const int32_t joined = check(vocabulary_.find(hashes[j].joined, left, right), i, left, right);
+      if (independent_words_ && right.find(kWordBegin) != right.npos) {
+        const std::string text = std::string(left) + std::string(right);
+        independent_words_ = word_end(text, 0) == text.size();
+      }
+      entries[j] = {key, {static_cast<uint32_t>(i), joined}};
+      __builtin_prefetch(&slots_[hash(key) & mask_], 1);
+    }
+    for (size_t j = 0; j < count; ++j) {
+      const Slot& entry = entries[j];
+      uint64_t slot = hash(entry.key) & mask_;
+      while (slots_[slot].key != entry.key && slots_[slot].key != kNoKey) slot = (slot + 1) & mask_;
+      slots_[slot] = entry;
+    }
   }
 }
 
