@@ -57,15 +57,12 @@ void LiteralSet::add(std::string_view pattern, int32_t value) {
   }
   uint32_t node = 0;
   for (const char byte : pattern) {
-    auto& children = nodes_[node].children;
-    const auto found = std::find_if(children.begin(), children.end(),
-                                    [&](const auto& child) { return child.first == byte; });
-    if (found != children.end()) {
-      node = found->second;
+    if (const uint32_t known = child(node, byte); known != 0) {
+      node = known;
       continue;
     }
     const auto next = static_cast<uint32_t>(nodes_.size());
-    children.emplace_back(byte, next);
+    nodes_[node].children.emplace_back(byte, next);
     if (node == 0) first_[static_cast<unsigned char>(byte)] = next;
     nodes_.emplace_back();
     node = next;
@@ -75,28 +72,85 @@ void LiteralSet::add(std::string_view pattern, int32_t value) {
   ++patterns_;
 }
 
+uint32_t LiteralSet::child(uint32_t node, char byte) const {
+  if (node == 0) return first_[static_cast<unsigned char>(byte)];
+  const auto& children = nodes_[node].children;
+  const auto found = std::find_if(children.begin(), children.end(),
+                                  [&](const auto& child) { return child.first == byte; });
+  return found != children.end() ? found->second : 0;
+}
+
+// As in the crate aho-corasick for leftmost matches: nothing follows the end of a string but what
+// continues it, and what ends at the node of a failure ends here, too. Children of the root are
+// left out of that.
+void LiteralSet::finish() {
+  if (empty_value_ < 0) return;
+  nodes_[0].found = empty_value_;
+  struct Step {
+    uint32_t node, depth;
+  };
+  std::vector<Step> queue = {{0, 0}};
+  for (size_t i = 0; i < queue.size(); ++i) {
+    const auto [parent, depth] = queue[i];
+    for (const auto& [byte, next] : nodes_[parent].children) {
+      Node& node = nodes_[next];
+      queue.push_back({next, depth + 1});
+      if (node.value >= 0) {
+        node.failure = kDead;
+        node.found = node.value;
+        node.found_length = depth + 1;
+        continue;
+      }
+      if (parent == 0) continue;
+      uint32_t failure = nodes_[parent].failure;
+      while (failure != kDead && failure != 0 && child(failure, byte) == 0) {
+        failure = nodes_[failure].failure;
+      }
+      node.failure = failure == kDead ? kDead : child(failure, byte);
+      if (node.failure == kDead) continue;
+      node.found = nodes_[node.failure].found;
+      node.found_length = nodes_[node.failure].found_length;
+    }
+  }
+}
+
+LiteralSet::Match LiteralSet::find_beside_empty(std::string_view text, size_t from,
+                                                bool first) const {
+  const auto at_character = [&](size_t pos) {
+    return pos == text.size() || !is_utf8_continuation(text[pos]);
+  };
+  for (size_t begin = from; begin <= text.size(); ++begin) {
+    Match last;
+    if (at_character(begin)) last = {begin, begin, empty_value_};
+    uint32_t node = 0;
+    for (size_t pos = begin; pos < text.size(); ++pos) {
+      uint32_t next = child(node, text[pos]);
+      while (next == 0 && node != 0 && node != kDead) {
+        node = nodes_[node].failure;
+        if (node != kDead) next = child(node, text[pos]);
+      }
+      if (next == 0) break;
+      node = next;
+      const size_t end = pos + 1, length = nodes_[node].found_length;
+      if (nodes_[node].found >= 0 && (length > 0 || at_character(end))) {
+        last = {end - length, end, nodes_[node].found};
+      }
+    }
+    if (last.value >= 0 && (first || last.end > from)) return last;
+  }
+  return {};
+}
+
 LiteralSet::Match LiteralSet::find(std::string_view text, size_t from, bool first) const {
   if (empty()) return {};
-  for (size_t begin = from; begin <= text.size(); ++begin) {
+  if (empty_value_ >= 0) return find_beside_empty(text, from, first);
+  for (size_t begin = from; begin < text.size(); ++begin) {
     Match best;
-    if (empty_value_ >= 0 && (begin > from || first) &&
-        (begin == text.size() || !is_utf8_continuation(text[begin]))) {
-      best = {begin, begin, empty_value_};
-    }
-    if (begin == text.size()) return best;
-    uint32_t node = first_[static_cast<unsigned char>(text[begin])];
-    if (node == 0) {
-      if (best.value >= 0) return best;
-      continue;
-    }
-    for (size_t pos = begin + 1;; ++pos) {
+    uint32_t node = child(0, text[begin]);
+    for (size_t pos = begin + 1; node != 0; ++pos) {
       if (nodes_[node].value >= 0) best = {begin, pos, nodes_[node].value};
       if (pos == text.size()) break;
-      const auto& children = nodes_[node].children;
-      const auto found = std::find_if(children.begin(), children.end(),
-                                      [&](const auto& child) { return child.first == text[pos]; });
-      if (found == children.end()) break;
-      node = found->second;
+      node = child(node, text[pos]);
     }
     if (best.value >= 0) return best;
   }
@@ -137,6 +191,8 @@ AddedTokens::AddedTokens(const std::vector<AddedToken>& tokens, const Vocabulary
     normalizer->normalize(content);
     normalized_.add(content.text(), id);
   }
+  raw_.finish();
+  normalized_.finish();
 }
 
 void AddedTokens::split(std::string_view text, Stage stage, bool match_special,

@@ -28,6 +28,11 @@ struct AddedToken {
 };
 
 // Finds the leftmost longest of a set of byte strings.
+//
+// An empty string among them (an added token that normalization leaves nothing of) matches between
+// characters, and makes the search that of the reference's Aho-Corasick automaton: what is then
+// found last on the way through the automaton counts, which may be the empty string behind the
+// beginning of another one.
 class LiteralSet {
  public:
   struct Match {
@@ -36,18 +41,29 @@ class LiteralSet {
     int32_t value = -1;  // -1: none
   };
 
-  // The first of equal strings wins. An empty one matches between any two characters.
+  // The first of equal strings wins.
   void add(std::string_view pattern, int32_t value);
+  // To be called after the last add().
+  void finish();
   bool empty() const { return patterns_ == 0; }
   // The first match that begins at or behind `from`, where the last one ended; an empty one must
   // lie further on, unless this is the first search.
   Match find(std::string_view text, size_t from, bool first) const;
 
  private:
+  static constexpr uint32_t kDead = 0xFFFFFFFF;  // where the automaton stops
   struct Node {
     std::vector<std::pair<char, uint32_t>> children;  // in order of insertion
-    int32_t value = -1;
+    int32_t value = -1;                               // of the string that ends here
+    // With an empty string only: where to go when no child fits, and what ends here.
+    uint32_t failure = 0;
+    int32_t found = -1;
+    uint32_t found_length = 0;
   };
+  // The child of a node, or 0.
+  uint32_t child(uint32_t node, char byte) const;
+  Match find_beside_empty(std::string_view text, size_t from, bool first) const;
+
   std::vector<Node> nodes_{Node()};
   uint32_t first_[256] = {};  // node of each first byte; 0: none
   int32_t empty_value_ = -1;

@@ -7,10 +7,10 @@
 namespace hugot {
 namespace {
 
-// Windows that truncation may produce for one text, and pairs of windows.
+// Windows that truncation may produce for one text.
 constexpr size_t kMaxWindows = size_t{1} << 20;
-// Pairs of windows grow with the square of the texts.
-constexpr size_t kMaxPairs = size_t{1} << 16;
+// Tokens of all pairs of windows, which grow with the square of the texts.
+constexpr size_t kMaxPairTokens = size_t{1} << 23;
 
 template <class T>
 void append(std::vector<T>& to, std::vector<T>&& from) {
@@ -129,9 +129,10 @@ std::vector<int32_t> Encoding::sequence_ids() const {
 
 void append_encoding(Encoding& encoding, Encoding other) {
   std::vector<Encoding> joined;
-  require(encoding.overflowing.size() * other.overflowing.size() <= kMaxPairs,
-          ErrorCode::kInvalidArgument, "truncation would produce more than ", kMaxPairs,
-          " pairs of windows");
+  const size_t pairs = encoding.overflowing.size() * other.overflowing.size();
+  require(pairs <= kMaxPairTokens / std::max<size_t>(encoding.size() + other.size(), 1),
+          ErrorCode::kInvalidArgument, "truncation would produce ", pairs,
+          " pairs of windows, which is too much");
   for (const Encoding& mine : encoding.overflowing) {
     joined.push_back(mine);
     append_encoding(joined.back(), other);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
+#include "tokenizer/added_tokens.h"
 #include "tokenizer/golden_records.h"
 
 namespace hugot {
@@ -42,6 +43,33 @@ std::string with_model(const std::string& members) {
 }
 
 }  // namespace
+
+TEST_CASE("an empty added token is found like in the reference") {
+  LiteralSet set;
+  set.add("", 0);
+  set.add("hello", 1);
+  set.finish();
+  struct Case {
+    const char* text;
+    size_t from, begin, end;
+    int32_t value;
+  };
+  // Pieces that tokenizers 0.22.2 cuts such texts into.
+  for (const Case& c : {Case{"ab", 0, 0, 0, 0},
+                        {"ab", 1, 2, 2, 0},
+                        {"hellx", 0, 4, 4, 0},
+                        {"hellx", 4, 5, 5, 0},
+                        {"heh", 0, 2, 2, 0},
+                        {"hehe", 0, 4, 4, 0},
+                        {"hehellohe", 0, 2, 7, 1},
+                        {"hehellohe", 7, 9, 9, 0}}) {
+    CAPTURE(c.text);
+    const LiteralSet::Match match = set.find(c.text, c.from, c.from == 0);
+    CHECK(match.begin == c.begin);
+    CHECK(match.end == c.end);
+    CHECK(match.value == c.value);
+  }
+}
 
 TEST_CASE("recorded results") {
   const auto rows = golden::Json::parse(golden::read_text(kFixtures / "components.json"));

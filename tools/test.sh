@@ -17,10 +17,21 @@ ONNX_GAPS='is not implemented$'
 
 # -- counting
 
-# suite NAME COMMAND..: runs a test program. Its counts are the last line of the form
+# suite NAME COMMAND..: runs a test program in the background, beside as many others as there are
+# processors.
+suite() {
+  while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
+  echo "0 1 0" >"$COUNTS/$1"  # until it has counts of its own
+  set -m  # without job control a program in the background ignores Ctrl-C, which some tests send
+  run_suite "$@" &
+  set +m
+}
+trap 'for job in $(jobs -rp); do kill -- "-$job"; done' EXIT
+
+# run_suite NAME COMMAND..: the counts of a test program are the last line of the form
 # `N passed, N failed[, N skipped]` or doctest's summary; a program that dies without one, or fails
 # without saying so, is one failure.
-suite() {
+run_suite() {
   local name=$1 log=$LOGS/$1.log code=0 passed failed skipped line begin=$SECONDS
   shift
   "$@" >"$log" 2>&1 || code=$?
@@ -50,11 +61,12 @@ total() {
     END {printf "%d passed, %d failed", p, f; if (s) printf ", %d skipped", s; print ""; exit f > 0 || p == 0}'
 }
 
-# compiles NAME COMMAND..: a build is a case of its own.
+# compiles NAME COMMAND..: a build is a case of its own, and uses all processors itself.
 compiles() {
   local name=$1
   shift
-  suite "$name" bash -c '"$@" && echo "1 passed, 0 failed" || { echo "FAIL build"; exit 1; }' _ "$@"
+  wait
+  run_suite "$name" bash -c '"$@" && echo "1 passed, 0 failed" || { echo "FAIL build"; exit 1; }' _ "$@"
 }
 # clang COMMAND..: with the second compiler.
 clang() { CC=clang-14 CXX=clang++-14 "$@"; }
@@ -284,5 +296,6 @@ if [ "$QUICK" != --quick ]; then
   fi
 fi
 
+wait
 say "$((SECONDS - START)) seconds"
 total
