@@ -40,8 +40,7 @@ double sum_of_rows(ThreadPool* pool, int64_t rows, int64_t columns, const OfRows
   std::vector<double> sums(static_cast<size_t>(blocks));
   parallel_for(pool, blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
-      sums[static_cast<size_t>(block)] =
-          of_rows(block * each, std::min(rows, (block + 1) * each));
+      sums[static_cast<size_t>(block)] = of_rows(block * each, std::min(rows, (block + 1) * each));
     }
   });
   return std::accumulate(sums.begin(), sums.end(), 0.0);
@@ -155,8 +154,7 @@ class Update {
         mean = sum / static_cast<double>(l_.rows);
       }
       for (int64_t i = matrix * l_.rows; i < (matrix + 1) * l_.rows; ++i) {
-        row_factors_[static_cast<size_t>(i)] =
-            1 / std::sqrt(static_cast<double>(row_[i]) / mean);
+        row_factors_[static_cast<size_t>(i)] = 1 / std::sqrt(static_cast<double>(row_[i]) / mean);
       }
     }
     for (size_t j = 0; l_.factored && j < column_factors_.size(); ++j) {

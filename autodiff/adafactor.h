@@ -15,10 +15,10 @@ struct Parameter;
 // Shazeer, Stern 2018, "Adafactor: Adaptive learning rates with sublinear memory cost"; names and
 // defaults are those of transformers.Adafactor.
 struct AdafactorOptions {
-  double eps_square = 1e-30;  // added to squares of gradients
-  double eps_scale = 1e-3;    // the least size of a tensor that scale_parameter sees
-  double clip_threshold = 1;  // of the root mean square of a tensor's update
-  double decay_rate = -0.8;   // beta2 of step t is 1 - t^decay_rate
+  double eps_square = 1e-30;         // added to squares of gradients
+  double eps_scale = 1e-3;           // the least size of a tensor that scale_parameter sees
+  double clip_threshold = 1;         // of the root mean square of a tensor's update
+  double decay_rate = -0.8;          // beta2 of step t is 1 - t^decay_rate
   std::optional<double> beta1 = {};  // of a first moment; none
   bool scale_parameter = true;       // the rate times the root mean square of the tensor
   bool relative_step = true;         // the rate is 1 / sqrt(t), 0.01 at most

@@ -18,9 +18,8 @@ bool is_fused(const Node& node, std::string_view op_type) {
 // Operators that show their first input in another form.
 bool is_view(const Node& node) {
   constexpr std::array<std::string_view, 3> kViews = {"Reshape", "Cast", "Identity"};
-  return is_fused(node, "View") ||
-         (node.domain.empty() &&
-          std::find(kViews.begin(), kViews.end(), node.op_type) != kViews.end());
+  return is_fused(node, "View") || (node.domain.empty() && std::find(kViews.begin(), kViews.end(),
+                                                                     node.op_type) != kViews.end());
 }
 
 class Inserter {

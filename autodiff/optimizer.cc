@@ -150,8 +150,8 @@ void check_optimizer(const OptimizerOptions& o) {
   if (o.type != OptimizerType::kAdafactor) return;
   require(!a.warmup_init || a.relative_step, ErrorCode::kInvalidArgument,
           "optimizer: warmup_init needs relative_step");
-  require(!a.relative_step || (o.schedule == Schedule::kConstant && o.warmup_steps == 0 &&
-                               o.warmup_ratio == 0),
+  require(!a.relative_step ||
+              (o.schedule == Schedule::kConstant && o.warmup_steps == 0 && o.warmup_ratio == 0),
           ErrorCode::kInvalidArgument,
           "optimizer: adafactor with relative_step has its own schedule; a rate (lr) turns it off");
 }

@@ -1,7 +1,7 @@
 // Optimizers, learning rates and clipping.
 //
-// Formulas: torch.optim (SGD, Adam, AdamW), Chen et al. 2023 (Lion), adafactor.h; schedules: transformers'
-// get_linear_schedule_with_warmup and get_cosine_schedule_with_warmup.
+// Formulas: torch.optim (SGD, Adam, AdamW), Chen et al. 2023 (Lion), adafactor.h; schedules:
+// transformers' get_linear_schedule_with_warmup and get_cosine_schedule_with_warmup.
 #ifndef HUGOT_AUTODIFF_OPTIMIZER_H_
 #define HUGOT_AUTODIFF_OPTIMIZER_H_
 
@@ -40,8 +40,8 @@ struct OptimizerOptions {
   double layer_decay = 1;
 };
 
-// "sgd", "adam", "adamw", "lion", "adafactor"; "constant", "linear", "cosine", "inverse_sqrt". Throw
-// kInvalidArgument listing them.
+// "sgd", "adam", "adamw", "lion", "adafactor"; "constant", "linear", "cosine", "inverse_sqrt".
+// Throw kInvalidArgument listing them.
 OptimizerType optimizer_from_name(std::string_view name);
 Schedule schedule_from_name(std::string_view name);
 // Throws kInvalidArgument naming the number that makes no sense.

@@ -185,8 +185,8 @@ class RaggedModel final : public TrainableModel {
       type_ids_.insert(type_ids_.end(), row.type_ids.begin(), row.type_ids.end());
       type_ids_.resize(ids_.size(), 0);
       for (size_t i = 0; dropout_.count() > 0 && i < row.ids.size(); ++i) {
-        dropout_keys_.push_back(static_cast<int64_t>(
-            random::token_key(row.dropout_key, static_cast<uint32_t>(i))));
+        dropout_keys_.push_back(
+            static_cast<int64_t>(random::token_key(row.dropout_key, static_cast<uint32_t>(i))));
       }
     }
   }

@@ -196,13 +196,11 @@ class PaddedModel final : public TrainableModel {
 
   static Tensor dropout_keys(std::span<const TrainRow> rows, std::span<const size_t> chosen,
                              size_t length) {
-    Tensor keys(DType::kInt64,
-                {static_cast<int64_t>(chosen.size()), static_cast<int64_t>(length)});
+    Tensor keys(DType::kInt64, {static_cast<int64_t>(chosen.size()), static_cast<int64_t>(length)});
     int64_t* to = keys.data<int64_t>();
     for (const size_t i : chosen) {
       for (size_t k = 0; k < length; ++k) {
-        const uint64_t key =
-            random::token_key(rows[i].dropout_key, static_cast<uint32_t>(k));
+        const uint64_t key = random::token_key(rows[i].dropout_key, static_cast<uint32_t>(k));
         *to++ = static_cast<int64_t>(key);
       }
     }

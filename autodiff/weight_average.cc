@@ -21,8 +21,8 @@ void mix(const Tensor& weights, double decay, Tensor& average, ThreadPool* pool)
 
 WeightAverage::WeightAverage(double decay, std::vector<Parameter*> parameters)
     : decay_(decay), parameters_(std::move(parameters)) {
-  require(decay >= 0 && decay < 1, ErrorCode::kInvalidArgument, "the decay of the average, ",
-          decay, ", is not within 0 and 1");
+  require(decay >= 0 && decay < 1, ErrorCode::kInvalidArgument, "the decay of the average, ", decay,
+          ", is not within 0 and 1");
   if (!active()) return;
   for (const Parameter* parameter : parameters_) values_.push_back(parameter->value.clone());
 }

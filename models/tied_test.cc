@@ -42,8 +42,7 @@ TEST_CASE("equal matrices become one, what is equal by chance does not") {
   const ValueId narrow = g.add_initializer("narrow", half);
   // Vectors, and matrices that are the same everywhere.
   const ValueId scale1 = g.add_initializer("scale1", random_tensor(DType::kFloat32, {5}, 0, 1, 2));
-  const ValueId scale2 =
-      g.add_initializer("scale2", g.fact(scale1).constant->clone());
+  const ValueId scale2 = g.add_initializer("scale2", g.fact(scale1).constant->clone());
   const ValueId ones1 = g.add_initializer("ones1", filled({1, 5}, 1));
   const ValueId ones2 = g.add_initializer("ones2", filled({1, 5}, 1));
   g.add_initializer("unread", w.clone());

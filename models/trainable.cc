@@ -174,7 +174,7 @@ class Finder {
 bool is_quantized(const Node& node) {
   const std::string& name = node.op_type;
   const auto has = [&](std::string_view part) { return name.find(part) != std::string::npos; };
-  if (has("Quantize") || has("QLinear") || has("MatMulNBits") || has("MatMulBnb4")) return true;
+  if (has("uantize") || has("QLinear") || has("MatMulNBits") || has("MatMulBnb4")) return true;
   if (node.domain.empty()) return name == "MatMulInteger" || name == "ConvInteger";
   return (node.domain == "com.microsoft" &&
           (has("Integer") || name == "QAttention" || name == "QGemm" || name == "QMoE" ||

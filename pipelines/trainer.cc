@@ -540,8 +540,8 @@ TrainingResult train(const TrainingOptions& options, const TrainingCallbacks& ca
                           setup.parameters().size(), " tensors to train, ", setup.frozen(),
                           " frozen"));
     for (const TiedWeight& tied : setup.tied()) {
-      callbacks.message(str("'", tied.copy, "' is ", tied.transposed ? "the transposed " : "",
-                            "'", tied.original, "' and stays it"));
+      callbacks.message(str("'", tied.copy, "' is ", tied.transposed ? "the transposed " : "", "'",
+                            tied.original, "' and stays it"));
     }
     if (options.dropout > 0) {
       callbacks.message(str("dropout at ", setup.model().dropout().to_string()));

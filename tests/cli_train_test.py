@@ -254,7 +254,7 @@ class Train(unittest.TestCase):
                               (["--optimizer-params", '{"type": "sgdd"}'], "unknown optimizer"),
                               (["--optimizer-params", '{"lr": -1}'], "lr"),
                               (["--optimizer-params", "[]"], "JSON object"),
-                              (["--optimizer-params", '{"type": "adafactor", "eps": 1e-8}'], "two numbers"),
+                              (["--optimizer-params", '{"type": "adafactor", "eps": 1e-8}'], "list of numbers"),
                               (["--dropout", 1], "probability below 1"),
                               (["--ema", "-0.5"], "decay below 1"),
                               (["--head", "3"], "classes:N"),

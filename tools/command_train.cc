@@ -107,7 +107,8 @@ void add_train(CLI::App& app, Action& action) {
   option("--loss-params", options.loss_params, "parameters of the loss, a JSON object");
   option("--loss-graph", options.loss_graph, "an ONNX graph as loss");
   option("--optimizer-params", options.optimizer_params,
-         "type (sgd, adam, adamw, lion, adafactor), lr, schedule, warmup_steps, clip_norm .., a JSON object");
+         "type (sgd, adam, adamw, lion, adafactor), lr, schedule, warmup_steps, clip_norm .., a "
+         "JSON object");
   option("--epochs", options.epochs, "")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   option("--batch-size,-b", options.batch_size, "rows of a batch")
       ->check(CLI::Range(1, 1 << 20))

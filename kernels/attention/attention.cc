@@ -57,6 +57,7 @@ Batching batch_gradient(const BatchQuery& query) {
 
 Batching batch_dropout(const BatchQuery& query) {
   for (const int i : {0, 1, 2, 4}) {
+    if (query.node().input(static_cast<size_t>(i)) == kNoValue) return Batching::kLoop;
     if (!query.ragged(i) || query.token_axis(i) != 1) return Batching::kLoop;
   }
   return Batching::kSegments;
@@ -137,7 +138,7 @@ OpDef hugot_Attention(int) {
 
 OpDef hugot_DropoutAttention(int) {
   return with_gradient(
-      define({5, 5}, attention::infer_fused, attention::with_dropout, attention::batch_dropout),
+      define({3, 5}, attention::infer_fused, attention::with_dropout, attention::batch_dropout),
       attention::rule::DropoutAttention);
 }
 

@@ -26,7 +26,7 @@ struct Settings {
   int64_t window_left = -1, window_right = -1;
   DType softmax_type = DType::kUndefined;  // undefined: that of Q
   bool repeats_bias =
-      false;  // a last axis of length 1 is repeated, and not followed by masked keys
+      false;           // a last axis of length 1 is repeated, and not followed by masked keys
   bool drops = false;  // probabilities, by the keys in input 4
 };
 
@@ -135,10 +135,9 @@ void expand(G& g, const Settings& s) {
   const std::array<Term, 4> stages = stages_of(g, s, q, repeat_heads(g, k, q));
   Term probabilities = stages.back();
   if (s.drops) {
-    probabilities = g.writer().op("Dropout", {probabilities, g.x(4)},
-                                  {{"ratio", g.node().at<float>("ratio")},
-                                   {"site", g.node().at<int64_t>("site")}},
-                                  "hugot");
+    probabilities = g.writer().op(
+        "Dropout", {probabilities, g.x(4)},
+        {{"ratio", g.node().at<float>("ratio")}, {"site", g.node().at<int64_t>("site")}}, "hugot");
   }
   Term y = matrix_product(probabilities, repeat_heads(g, v, q));
   if (packed) {

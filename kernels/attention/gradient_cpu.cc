@@ -290,8 +290,7 @@ Sizes sizes_of(const KernelContext& ctx, Direction direction) {
   const bool windowed = sizes.left >= 0 || sizes.right >= 0;
   const Shape y = {q[0], q[1], sizes.y_width()};
   const bool fits = k[2] == sizes.k_width() && q[0] == k[0] && k[0] == v[0] && k[1] == v[1] &&
-                    (!backward || ctx.input(kGradient).shape() == y) &&
-                    (!windowed || q[1] == k[1]);
+                    (!backward || ctx.input(kGradient).shape() == y) && (!windowed || q[1] == k[1]);
   require(fits, ErrorCode::kInvalidArgument, "Q ", q.to_string(), ", K ", k.to_string(), " and V ",
           v.to_string(), backward ? " and dY " : "",
           backward ? ctx.input(kGradient).shape().to_string() : "", " do not fit");

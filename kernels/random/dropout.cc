@@ -30,9 +30,8 @@ void gradient(GradientContext& g) {
 namespace ops {
 
 OpDef hugot_Dropout(int) {
-  return with_gradient(
-      define({2, 3}, infer_same_as_input, random::dropout, random::batch_dropout),
-      random::gradient);
+  return with_gradient(define({2, 3}, infer_same_as_input, random::dropout, random::batch_dropout),
+                       random::gradient);
 }
 
 }  // namespace ops

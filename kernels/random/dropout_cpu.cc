@@ -10,8 +10,8 @@
 namespace hugot::random {
 namespace {
 
-constexpr uint32_t kSteps = 1u << 16;      // probabilities are multiples of 1 / kSteps
-constexpr int64_t kGrain = 1 << 13;        // elements that make a task for another thread
+constexpr uint32_t kSteps = 1u << 16;        // probabilities are multiples of 1 / kSteps
+constexpr int64_t kGrain = 1 << 13;          // elements that make a task for another thread
 constexpr uint32_t kTextCounter = 1u << 31;  // sets the counters of texts apart from columns
 
 uint64_t key_of(const std::array<uint32_t, 4>& bits) {
@@ -22,9 +22,9 @@ uint64_t key_of(const std::array<uint32_t, 4>& bits) {
 }  // namespace
 
 uint64_t text_key(uint64_t seed, uint64_t step, uint32_t row, uint32_t column) {
-  return key_of(philox({static_cast<uint32_t>(step), static_cast<uint32_t>(step >> 32), row,
-                        column | kTextCounter},
-                       seed));
+  return key_of(philox(
+      {static_cast<uint32_t>(step), static_cast<uint32_t>(step >> 32), row, column | kTextCounter},
+      seed));
 }
 
 uint64_t token_key(uint64_t text_key, uint32_t position) {
@@ -68,9 +68,10 @@ void dropout(KernelContext& ctx) {
   const bool added = ctx.has_input(2);
   const Shape& shape = x.shape();
   const int rank = shape.rank();
-  const bool fits = (rank == 3 || rank == 4) && keys.dtype() == DType::kInt64 &&
-                    keys.shape() == Shape{shape[0], shape[rank - 2]} &&
-                    (!added || (ctx.input(2).dtype() == x.dtype() && ctx.input(2).shape() == shape));
+  const bool fits =
+      (rank == 3 || rank == 4) && keys.dtype() == DType::kInt64 &&
+      keys.shape() == Shape{shape[0], shape[rank - 2]} &&
+      (!added || (ctx.input(2).dtype() == x.dtype() && ctx.input(2).shape() == shape));
   require(fits, ErrorCode::kInvalidArgument, "dropout of ", describe(x), " with keys ",
           describe(keys), added ? " and a residual " : "",
           added ? std::string(describe(ctx.input(2))) : "", " does not fit");
@@ -84,8 +85,7 @@ void dropout(KernelContext& ctx) {
     parallel_for(ctx.pool(), rows, grain, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const int64_t head = row / tokens % heads, text = row / (tokens * heads);
-        const auto key =
-            static_cast<uint64_t>(keys.data<int64_t>()[text * tokens + row % tokens]);
+        const auto key = static_cast<uint64_t>(keys.data<int64_t>()[text * tokens + row % tokens]);
         T* const to = y.data<T>() + row * width;
         mask.factors(key, static_cast<uint32_t>(head), width, to);
         const T* const from = x.data<T>() + row * width;

@@ -47,8 +47,7 @@ Tensor ones(const Shape& shape) {
 
 TEST_CASE("Philox gives the known answers of Random123") {
   using Block = std::array<uint32_t, 4>;
-  CHECK(random::philox({0, 0, 0, 0}, 0) ==
-        Block{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  CHECK(random::philox({0, 0, 0, 0}, 0) == Block{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
   CHECK(random::philox({~0u, ~0u, ~0u, ~0u}, ~uint64_t{0}) ==
         Block{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
   CHECK(random::philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0x299f31d0a4093822u) ==
