@@ -27,7 +27,7 @@ struct DropoutSites {
 //     follows them: it is dropped of for all its readers;
 //   - the probabilities of hugot.Attention, and of Softmax over scores [B, heads, S, S].
 // `graph` has been inferred; hugot.Linear may hold bias and residual. `ids` [B, S] are the tokens,
-// and `keys` int64 [B, S] what decides about each (kernels/random/dropout.h).
+// and `keys` int64 [B, S] what decides about each (kernels/dropout_mask.h).
 //
 // Throws kUnsupported when the graph has no such sum.
 DropoutSites insert_dropout(Graph& graph, const OpRegistry& ops, double ratio, ValueId ids,

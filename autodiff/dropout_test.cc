@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "autodiff/ragged_model.h"
-#include "kernels/random/dropout.h"
+#include "kernels/dropout_mask.h"
 #include "tests/encoder.h"
 
 namespace hugot::test {
@@ -21,7 +21,7 @@ std::vector<TrainRow> rows_of(const Texts& texts, uint64_t step) {
   std::vector<TrainRow> rows;
   for (const auto& text : texts) {
     const auto row = static_cast<uint32_t>(rows.size());
-    const uint64_t key = step == 0 ? 0 : random::text_key(1, step, row, 0);
+    const uint64_t key = step == 0 ? 0 : text_dropout_key(1, step, row, 0);
     rows.push_back({.ids = text, .dropout_key = key});
   }
   return rows;

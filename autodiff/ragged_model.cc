@@ -10,7 +10,7 @@
 #include "graph/exec/ragged.h"
 #include "graph/gradient.h"
 #include "graph/passes/passes.h"
-#include "kernels/random/dropout.h"
+#include "kernels/dropout_mask.h"
 
 namespace hugot {
 namespace {
@@ -186,7 +186,7 @@ class RaggedModel final : public TrainableModel {
       type_ids_.resize(ids_.size(), 0);
       for (size_t i = 0; dropout_.count() > 0 && i < row.ids.size(); ++i) {
         dropout_keys_.push_back(
-            static_cast<int64_t>(random::token_key(row.dropout_key, static_cast<uint32_t>(i))));
+            static_cast<int64_t>(token_dropout_key(row.dropout_key, static_cast<uint32_t>(i))));
       }
     }
   }

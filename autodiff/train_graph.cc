@@ -12,7 +12,7 @@
 #include "graph/exec/executor.h"
 #include "graph/passes/passes.h"
 #include "graph/writer.h"
-#include "kernels/random/dropout.h"
+#include "kernels/dropout_mask.h"
 
 namespace hugot {
 namespace {
@@ -200,7 +200,7 @@ class PaddedModel final : public TrainableModel {
     int64_t* to = keys.data<int64_t>();
     for (const size_t i : chosen) {
       for (size_t k = 0; k < length; ++k) {
-        const uint64_t key = random::token_key(rows[i].dropout_key, static_cast<uint32_t>(k));
+        const uint64_t key = token_dropout_key(rows[i].dropout_key, static_cast<uint32_t>(k));
         *to++ = static_cast<int64_t>(key);
       }
     }

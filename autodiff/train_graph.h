@@ -32,7 +32,7 @@ struct Parameter {
 struct TrainRow {
   std::span<const int32_t> ids;
   std::span<const int32_t> type_ids = {};
-  // What is dropped of it (random::text_key()); 0: nothing.
+  // What is dropped of it (text_dropout_key()); 0: nothing.
   uint64_t dropout_key = 0;
 };
 

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "kernels/random/dropout.h"
+#include "kernels/dropout_mask.h"
 #include "kernels/random/random.h"
 #include "pipelines/evaluation.h"
 #include "pipelines/training_checkpoint.h"
@@ -255,7 +255,7 @@ class TrainerRun {
   std::vector<TrainRow> texts_of_step(std::span<const size_t> rows) const {
     std::vector<TrainRow> result = texts(setup_.train(), rows);
     for (size_t i = 0; options_.dropout > 0 && i < result.size(); ++i) {
-      result[i].dropout_key = random::text_key(options_.seed, static_cast<uint64_t>(state_.step),
+      result[i].dropout_key = text_dropout_key(options_.seed, static_cast<uint64_t>(state_.step),
                                                static_cast<uint32_t>(rows[i % rows.size()]),
                                                static_cast<uint32_t>(i / rows.size()));
     }

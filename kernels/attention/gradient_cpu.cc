@@ -15,7 +15,7 @@
 #include "kernels/broadcast.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/isa.h"
-#include "kernels/random/dropout.h"
+#include "kernels/dropout_mask.h"
 #include "kernels/strided.h"
 
 namespace hugot::attention {
@@ -27,7 +27,7 @@ struct Sizes {
   int64_t heads = 0, kv_heads = 0, head_dim = 0, value_dim = 0;
   int64_t left = -1, right = -1;  // of the window
   double scale = 1;
-  std::optional<random::DropoutMask> dropout = {};
+  std::optional<DropoutMask> dropout = {};
 
   int64_t q_width() const { return heads * head_dim; }
   int64_t k_width() const { return kv_heads * head_dim; }

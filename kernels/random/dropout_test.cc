@@ -5,7 +5,8 @@
 #include <cmath>
 #include <set>
 
-#include "kernels/random/philox.h"
+#include "kernels/dropout_mask.h"
+#include "kernels/philox.h"
 #include "tests/harness.h"
 
 namespace hugot::test {
@@ -17,9 +18,9 @@ Attributes place(float ratio, int64_t site) { return {{"ratio", ratio}, {"site",
 Tensor keys_of(int64_t texts, int64_t length, uint64_t step = 1) {
   Tensor keys(DType::kInt64, {texts, length});
   for (int64_t i = 0; i < keys.size(); ++i) {
-    const uint64_t text = random::text_key(3, step, static_cast<uint32_t>(i / length), 0);
+    const uint64_t text = text_dropout_key(3, step, static_cast<uint32_t>(i / length), 0);
     keys.data<int64_t>()[i] =
-        static_cast<int64_t>(random::token_key(text, static_cast<uint32_t>(i % length)));
+        static_cast<int64_t>(token_dropout_key(text, static_cast<uint32_t>(i % length)));
   }
   return keys;
 }
@@ -47,10 +48,10 @@ Tensor ones(const Shape& shape) {
 
 TEST_CASE("Philox gives the known answers of Random123") {
   using Block = std::array<uint32_t, 4>;
-  CHECK(random::philox({0, 0, 0, 0}, 0) == Block{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
-  CHECK(random::philox({~0u, ~0u, ~0u, ~0u}, ~uint64_t{0}) ==
+  CHECK(philox({0, 0, 0, 0}, 0) == Block{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  CHECK(philox({~0u, ~0u, ~0u, ~0u}, ~uint64_t{0}) ==
         Block{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
-  CHECK(random::philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0x299f31d0a4093822u) ==
+  CHECK(philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0x299f31d0a4093822u) ==
         Block{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
 }
 
@@ -110,10 +111,10 @@ TEST_CASE("what is dropped depends on key, place, row and element alone") {
   CHECK(std::vector<double>(heads.begin(), heads.begin() + 64) == one);
   key.data<int64_t>()[0] = 0;
   CHECK(run(dropout_case("", {ones({1, 1, 64}), key}, 0.5f)) == std::vector<double>(64, 1.0));
-  CHECK(random::token_key(0, 5) == 0);
-  CHECK(random::text_key(1, 2, 3, 0) != random::text_key(1, 2, 3, 1));
-  CHECK(random::text_key(1, 2, 3, 0) != random::text_key(1, 3, 2, 0));
-  CHECK(random::text_key(1, 2, 3, 0) != random::text_key(2, 2, 3, 0));
+  CHECK(token_dropout_key(0, 5) == 0);
+  CHECK(text_dropout_key(1, 2, 3, 0) != text_dropout_key(1, 2, 3, 1));
+  CHECK(text_dropout_key(1, 2, 3, 0) != text_dropout_key(1, 3, 2, 0));
+  CHECK(text_dropout_key(1, 2, 3, 0) != text_dropout_key(2, 2, 3, 0));
 }
 
 TEST_CASE("attention with dropout") {

@@ -1,11 +1,11 @@
 // Random bits by counter: every block of them depends on its key and its number alone.
-#ifndef HUGOT_KERNELS_RANDOM_PHILOX_H_
-#define HUGOT_KERNELS_RANDOM_PHILOX_H_
+#ifndef HUGOT_KERNELS_PHILOX_H_
+#define HUGOT_KERNELS_PHILOX_H_
 
 #include <array>
 #include <cstdint>
 
-namespace hugot::random {
+namespace hugot {
 
 // Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"):
 // 128 bits for a counter and a key.
@@ -22,6 +22,6 @@ inline std::array<uint32_t, 4> philox(const std::array<uint32_t, 4>& counter, ui
   return x;
 }
 
-}  // namespace hugot::random
+}  // namespace hugot
 
-#endif  // HUGOT_KERNELS_RANDOM_PHILOX_H_
+#endif  // HUGOT_KERNELS_PHILOX_H_
