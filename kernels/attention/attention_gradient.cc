@@ -86,7 +86,7 @@ Term visible(G& g, const Settings& s, const Term& queries, const Term& keys) {
     const Term length = unsqueeze(nonpad, {1, 2, 3});
     query = query + (length - queries);
     allow(key < length);
-  } else if (g.x(4)) {
+  } else if (!s.drops && g.x(4)) {
     query = query + dim_of(g.x(4), 2);
   }
   const Term ahead = key - query;
