@@ -41,8 +41,10 @@ class Inserter {
       residual(id);
       attention(id);
     }
-    require(sites_.projections > 0, ErrorCode::kUnsupported,
-            "dropout: the graph has no sum of a matrix product and what that was computed from");
+    require(
+        sites_.count() > 0, ErrorCode::kUnsupported,
+        "dropout: the graph has neither attention nor a sum of a matrix product and what that was "
+        "computed from");
     return sites_;
   }
 

@@ -29,7 +29,7 @@ struct DropoutSites {
 // `graph` has been inferred; hugot.Linear may hold bias and residual. `ids` [B, S] are the tokens,
 // and `keys` int64 [B, S] what decides about each (kernels/dropout_mask.h).
 //
-// Throws kUnsupported when the graph has no such sum.
+// Throws kUnsupported when the graph has no such place.
 DropoutSites insert_dropout(Graph& graph, const OpRegistry& ops, double ratio, ValueId ids,
                             ValueId keys);
 

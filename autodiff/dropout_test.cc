@@ -174,7 +174,7 @@ TEST_CASE("dropout does not depend on threads, parts of a batch and the texts be
   }
 }
 
-TEST_CASE("a graph without residual sums has no places for dropout") {
+TEST_CASE("a graph without attention and residual sums has no places for dropout") {
   Encoder e;
   e.b.graph.outputs = {e.mean(e.linear(e.embeddings(), kWidth, kWidth))};
   infer(e.b.graph);
