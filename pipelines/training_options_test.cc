@@ -17,6 +17,7 @@
 #include "hugot/training.hpp"
 #include "kernels/registry.h"
 #include "models/convert.h"
+#include "models/tied.h"
 #include "onnx/exporter.h"
 #include "onnx/loader.h"
 #include "pipelines/training_config.h"
@@ -386,13 +387,18 @@ ValueId matrix_of(const Graph& graph, size_t skip) {
 TEST_CASE("weights that a file holds twice stay the same") {
   Small small;
   small.options.eval_rows.clear();
-  std::string copy, original;
+  std::string copy, back, original;
+  const auto transposed = [](const Tensor& x) { return tied_copy({"", "", true}, x); };
   change_graph(small.graph("tiny"), [&](Graph& graph) {
-    const ValueId first = matrix_of(graph, 0), second = matrix_of(graph, 1);
+    const ValueId first = matrix_of(graph, 0), second = matrix_of(graph, 1),
+                  third = matrix_of(graph, 2);
     original = graph.value(first).name;
     copy = graph.value(second).name;
+    back = graph.value(third).name;
     REQUIRE(graph.constant(first)->shape() == graph.constant(second)->shape());
+    REQUIRE(graph.constant(first)->shape() == graph.constant(third)->shape());
     graph.value(second).fact = Fact::of(graph.constant(first)->clone());
+    graph.value(third).fact = Fact::of(transposed(*graph.constant(first)));
   });
   const auto weight = [&](const std::string& output, const std::string& name) {
     const LoadedModel model = load_model(small.graph(output), ops());
@@ -406,9 +412,12 @@ TEST_CASE("weights that a file holds twice stay the same") {
     messages.clear();
     small.run(str("tied", rank), callbacks);
     CHECK(identical(weight(str("tied", rank), copy), weight(str("tied", rank), original)));
+    CHECK(identical(weight(str("tied", rank), back),
+                    transposed(weight(str("tied", rank), original))));
     CHECK_FALSE(identical(weight(str("tied", rank), copy), weight("tiny", copy)));
-    REQUIRE(messages.size() == 2);
+    REQUIRE(messages.size() == 3);
     CHECK(messages[1] == str("'", copy, "' is '", original, "' and stays it"));
+    CHECK(messages[2] == str("'", back, "' is the transposed '", original, "' and stays it"));
   }
   small.options.lora_rank = 0;
   small.options.tie_weights = false;
