@@ -109,7 +109,7 @@ TEST_CASE("quantized graphs are not trained") {
   std::string message;
   CHECK(error_of([&] { refuse_quantized(g); }, &message) == ErrorCode::kUnsupported);
   CHECK(message.find(g.producer(g.outputs[0])->label()) != std::string::npos);
-  for (const auto& [domain, op_type] : std::vector<std::pair<std::string, std::string>>{
+  for (const auto& kind : std::vector<std::pair<std::string, std::string>>{
            {"", "DequantizeLinear"},
            {"", "DynamicQuantizeLinear"},
            {"", "MatMulInteger"},
@@ -120,10 +120,10 @@ TEST_CASE("quantized graphs are not trained") {
            {"com.microsoft", "DynamicQuantizeMatMul"},
            {"com.microsoft", "QAttention"},
            {"com.microsoft", "GatherBlockQuantized"}}) {
-    CAPTURE(op_type);
+    CAPTURE(kind.second);
     Node& node = g.node(g.value(g.outputs[0]).producer);
-    node.domain = domain;
-    node.op_type = op_type;
+    node.domain = kind.first;
+    node.op_type = kind.second;
     CHECK_THROWS_AS(refuse_quantized(g), Error);
   }
 }
