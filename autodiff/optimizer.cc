@@ -16,11 +16,12 @@ namespace {
 
 constexpr int64_t kGrain = 1 << 15;  // elements that make a task for another thread
 
-constexpr std::array<std::pair<std::string_view, OptimizerType>, 4> kOptimizers = {
+constexpr std::array<std::pair<std::string_view, OptimizerType>, 5> kOptimizers = {
     {{"sgd", OptimizerType::kSgd},
      {"adam", OptimizerType::kAdam},
      {"adamw", OptimizerType::kAdamW},
-     {"lion", OptimizerType::kLion}}};
+     {"lion", OptimizerType::kLion},
+     {"adafactor", OptimizerType::kAdafactor}}};
 constexpr std::array<std::pair<std::string_view, Schedule>, 4> kSchedules = {
     {{"constant", Schedule::kConstant},
      {"linear", Schedule::kLinear},
@@ -140,9 +141,25 @@ void check_optimizer(const OptimizerOptions& o) {
           o.warmup_steps, " is negative");
   require(!o.nesterov || (o.momentum > 0 && o.dampening == 0), ErrorCode::kInvalidArgument,
           "optimizer: nesterov needs a momentum and no dampening");
+  const AdafactorOptions& a = o.adafactor;
+  within(a.eps_square, 0, 1, "eps of squares");
+  within(a.eps_scale, 0, 1, "eps of the scale");
+  within(a.clip_threshold, 1e-30, 1e30, "clip_threshold");
+  within(a.decay_rate, -1e3, 0, "decay_rate");
+  if (a.beta1) within(*a.beta1, 0, std::nextafter(1, 0), "beta1");
+  if (o.type != OptimizerType::kAdafactor) return;
+  require(!a.warmup_init || a.relative_step, ErrorCode::kInvalidArgument,
+          "optimizer: warmup_init needs relative_step");
+  require(!a.relative_step ||
+              (o.schedule == Schedule::kConstant && o.warmup_steps == 0 && o.warmup_ratio == 0),
+          ErrorCode::kInvalidArgument,
+          "optimizer: adafactor with relative_step has its own schedule; a rate (lr) turns it off");
 }
 
 double learning_rate(const OptimizerOptions& o, int64_t step, int64_t steps) {
+  if (o.type == OptimizerType::kAdafactor && o.adafactor.relative_step) {
+    return adafactor_rate(o.adafactor, step + 1);
+  }
   const int64_t warmup =
       o.warmup_steps > 0
           ? o.warmup_steps
@@ -190,10 +207,16 @@ Optimizer::Optimizer(const OptimizerOptions& options, std::vector<Parameter*> pa
     case OptimizerType::kAdamW:
       states_ = 2;
       break;
+    case OptimizerType::kAdafactor:
+      states_ = adafactor_states(options_.adafactor);
+      break;
   }
+  const bool factored = options_.type == OptimizerType::kAdafactor;
   for (const Parameter* parameter : parameters_) {
     for (int i = 0; i < states_; ++i) {
-      Tensor& state = state_.emplace_back(parameter->value.dtype(), parameter->value.shape());
+      const Shape& shape = parameter->value.shape();
+      Tensor& state = state_.emplace_back(parameter->value.dtype(),
+                                          factored ? adafactor_state_shape(shape, i) : shape);
       std::memset(state.raw(), 0, state.bytes());
     }
   }
@@ -217,6 +240,10 @@ void Optimizer::update(size_t index, double lr, double gradient_scale, ThreadPoo
   const T* const g = parameter.gradient.data<T>();
   const OptimizerOptions& o = options_;
   const bool decays = o.decay_vectors || parameter.value.rank() >= 2;
+  if (o.type == OptimizerType::kAdafactor) {
+    const AdafactorStep step = {lr, gradient_scale, decays ? o.weight_decay : 0.0, steps_};
+    return adafactor_step(o.adafactor, step, parameter, &state(index, 0), pool);
+  }
   const auto decay = static_cast<T>(decays ? o.weight_decay : 0.0);
   const auto scale = static_cast<T>(gradient_scale), rate = static_cast<T>(lr);
   const auto b1 = static_cast<T>(o.beta1), b2 = static_cast<T>(o.beta2);
@@ -268,6 +295,8 @@ void Optimizer::update(size_t index, double lr, double gradient_scale, ThreadPoo
       });
       return;
     }
+    case OptimizerType::kAdafactor:
+      return;
   }
 }
 

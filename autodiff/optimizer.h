@@ -1,7 +1,7 @@
 // Optimizers, learning rates and clipping.
 //
-// Formulas: torch.optim (SGD, Adam, AdamW), Chen et al. 2023 (Lion); schedules: transformers'
-// get_linear_schedule_with_warmup and get_cosine_schedule_with_warmup.
+// Formulas: torch.optim (SGD, Adam, AdamW), Chen et al. 2023 (Lion), adafactor.h; schedules:
+// transformers' get_linear_schedule_with_warmup and get_cosine_schedule_with_warmup.
 #ifndef HUGOT_AUTODIFF_OPTIMIZER_H_
 #define HUGOT_AUTODIFF_OPTIMIZER_H_
 
@@ -10,13 +10,14 @@
 #include <string_view>
 #include <vector>
 
+#include "autodiff/adafactor.h"
 #include "autodiff/train_graph.h"
 #include "base/tensor.h"
 #include "base/thread_pool.h"
 
 namespace hugot {
 
-enum class OptimizerType { kSgd, kAdam, kAdamW, kLion };
+enum class OptimizerType { kSgd, kAdam, kAdamW, kLion, kAdafactor };
 enum class Schedule { kConstant, kLinear, kCosine, kInverseSqrt };
 
 struct OptimizerOptions {
@@ -27,7 +28,8 @@ struct OptimizerOptions {
   bool nesterov = false;
   double beta1 = 0.9, beta2 = 0.999;
   double eps = 1e-8;
-  // Added to the gradient by sgd and adam, taken off the weights by adamw and lion.
+  AdafactorOptions adafactor = {};
+  // Added to the gradient by sgd and adam, taken off the weights by the others.
   double weight_decay = 0;
   bool decay_vectors = false;  // tensors of rank 0 and 1 (biases, scales), too
   Schedule schedule = Schedule::kConstant;
@@ -38,20 +40,21 @@ struct OptimizerOptions {
   double layer_decay = 1;
 };
 
-// "sgd", "adam", "adamw", "lion"; "constant", "linear", "cosine", "inverse_sqrt". Throw
-// kInvalidArgument listing them.
+// "sgd", "adam", "adamw", "lion", "adafactor"; "constant", "linear", "cosine", "inverse_sqrt".
+// Throw kInvalidArgument listing them.
 OptimizerType optimizer_from_name(std::string_view name);
 Schedule schedule_from_name(std::string_view name);
 // Throws kInvalidArgument naming the number that makes no sense.
 void check_optimizer(const OptimizerOptions& options);
 
-// The rate of step `step` (from 0) of `steps`. With warm-up step 0 has rate 0.
+// The rate of step `step` (from 0) of `steps`. With warm-up step 0 has rate 0. Of adafactor with
+// relative_step that of the step alone.
 double learning_rate(const OptimizerOptions& options, int64_t step, int64_t steps);
 
 // The L2 norm of all gradients together, in double precision, always summed in the same order.
 double gradient_norm(std::span<Parameter* const> parameters, ThreadPool* pool);
 
-// The state of an optimizer. Updates are elementwise, so they do not depend on threads.
+// The state of an optimizer. Updates do not depend on threads.
 class Optimizer {
  public:
   // Keeps the parameters, which must outlive it. `rates`: factors of the learning rate, one per
@@ -65,7 +68,8 @@ class Optimizer {
   // Steps that were made.
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
-  // The state tensors of each parameter: none, the momentum, or the two moments.
+  // The state tensors of each parameter: none, the momentum, the two moments, or those of
+  // adafactor.
   int states() const { return states_; }
   Tensor& state(size_t parameter, int i) {
     return state_[parameter * static_cast<size_t>(states_) + static_cast<size_t>(i)];

@@ -10,6 +10,7 @@
 #include "graph/exec/ragged.h"
 #include "graph/gradient.h"
 #include "graph/passes/passes.h"
+#include "kernels/dropout_mask.h"
 
 namespace hugot {
 namespace {
@@ -74,6 +75,11 @@ class RaggedModel final : public TrainableModel {
     context.training = true;
     constexpr int kOnly = 0;
     optimize_for_ragged(graph, inputs, std::span(&kOnly, 1), context);
+    if (options.dropout > 0) {
+      inputs.push_back({add_dropout(graph, ops, options.dropout, dropout_)});
+      graph.remove_dead();
+      infer(graph);
+    }
     inputs.push_back(add_gradients(graph, wrt, ops));
     std::vector<size_t> summed(wrt.size());
     std::iota(summed.begin(), summed.end(), size_t{1});
@@ -168,6 +174,7 @@ class RaggedModel final : public TrainableModel {
     lengths_.clear();
     ids_.clear();
     type_ids_.clear();
+    dropout_keys_.clear();
     for (const TrainRow& row : rows) {
       require(!row.ids.empty(), ErrorCode::kInvalidArgument, "a text needs at least one token");
       require(row.type_ids.empty() || row.type_ids.size() == row.ids.size(),
@@ -177,7 +184,16 @@ class RaggedModel final : public TrainableModel {
       ids_.insert(ids_.end(), row.ids.begin(), row.ids.end());
       type_ids_.insert(type_ids_.end(), row.type_ids.begin(), row.type_ids.end());
       type_ids_.resize(ids_.size(), 0);
+      for (size_t i = 0; dropout_.count() > 0 && i < row.ids.size(); ++i) {
+        dropout_keys_.push_back(
+            static_cast<int64_t>(token_dropout_key(row.dropout_key, static_cast<uint32_t>(i))));
+      }
     }
+  }
+
+  const std::vector<int64_t>& numbers_for(const std::string& input) const {
+    if (input == "input_ids") return ids_;
+    return input == kDropoutInput ? dropout_keys_ : type_ids_;
   }
 
   void begin(const Part& part, const TrainRun& run) {
@@ -191,8 +207,7 @@ class RaggedModel final : public TrainableModel {
     std::vector<Tensor> values;
     for (const RaggedInput& input : plan_->inputs()) {
       if (input.kind != RaggedInput::Kind::kTokens) continue;
-      const std::vector<int64_t>& all = input.name == "input_ids" ? ids_ : type_ids_;
-      tokens.push_back(std::span(all).subspan(first, count));
+      tokens.push_back(std::span(numbers_for(input.name)).subspan(first, count));
     }
     for (const Parameter& parameter : parameters_) values.push_back(parameter.value);
     executor_->begin({.lengths = std::span(lengths_).subspan(part.begin, part.end - part.begin),
@@ -222,7 +237,7 @@ class RaggedModel final : public TrainableModel {
   std::shared_ptr<const RaggedPlan> plan_;
   std::unique_ptr<RaggedExecutor> executor_;
   int64_t part_tokens_ = 0;
-  std::vector<int64_t> lengths_, ids_, type_ids_;  // of the last forward()
+  std::vector<int64_t> lengths_, ids_, type_ids_, dropout_keys_;  // of the last forward()
   std::vector<Part> parts_;
   bool kept_ = false;  // the last forward() was for backward()
   bool zero_ = true;   // all gradients are to be taken for zero

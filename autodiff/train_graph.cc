@@ -12,6 +12,7 @@
 #include "graph/exec/executor.h"
 #include "graph/passes/passes.h"
 #include "graph/writer.h"
+#include "kernels/dropout_mask.h"
 
 namespace hugot {
 namespace {
@@ -51,6 +52,10 @@ class PaddedModel final : public TrainableModel {
     graph.remove_dead();
     PassContext context{ops};
     fuse(graph, context);
+    if (options.dropout > 0) {
+      add_dropout(graph, ops, options.dropout, dropout_);
+      infer(graph);
+    }
     const Fact output = graph.fact(graph.outputs[0]);
     require(output.rank() == 2, ErrorCode::kInvalidArgument,
             "a graph for training gives one vector per text, but its output is ",
@@ -189,7 +194,21 @@ class PaddedModel final : public TrainableModel {
     return tensor;
   }
 
-  // Inputs of the texts, parameters and, where it is given, the gradient of the output.
+  static Tensor dropout_keys(std::span<const TrainRow> rows, std::span<const size_t> chosen,
+                             size_t length) {
+    Tensor keys(DType::kInt64, {static_cast<int64_t>(chosen.size()), static_cast<int64_t>(length)});
+    int64_t* to = keys.data<int64_t>();
+    for (const size_t i : chosen) {
+      for (size_t k = 0; k < length; ++k) {
+        const uint64_t key = token_dropout_key(rows[i].dropout_key, static_cast<uint32_t>(k));
+        *to++ = static_cast<int64_t>(key);
+      }
+    }
+    return keys;
+  }
+
+  // Inputs of the texts, parameters, keys for dropout and, where it is given, the gradient of the
+  // output.
   std::vector<Tensor> arguments(std::span<const TrainRow> rows, std::span<const size_t> chosen,
                                 const Tensor* d_output) const {
     size_t length = 0;
@@ -200,6 +219,7 @@ class PaddedModel final : public TrainableModel {
                                               : input_tensor<int32_t>(kind, rows, chosen, length));
     }
     for (const Parameter& parameter : parameters_) result.push_back(parameter.value);
+    if (dropout_.count() > 0) result.push_back(dropout_keys(rows, chosen, length));
     if (d_output != nullptr) result.push_back(*d_output);
     return result;
   }
@@ -238,7 +258,7 @@ class PaddedModel final : public TrainableModel {
     };
     for (const TrainRow& row : rows) {
       const auto ids = take(row.ids.size());
-      kept_.push_back({ids, take(row.type_ids.size())});
+      kept_.push_back({ids, take(row.type_ids.size()), row.dropout_key});
     }
   }
 
@@ -287,6 +307,16 @@ ValueId TrainableModel::add_parameter(Graph& graph, const std::string& name) {
   graph.inputs.push_back(id);
   parameters_.push_back(std::move(parameter));
   return id;
+}
+
+std::string add_dropout(Graph& graph, const OpRegistry& ops, double ratio, DropoutSites& sites) {
+  const ValueId ids = graph.find("input_ids");
+  require(ids != kNoValue && graph.fact(ids).shape, ErrorCode::kUnsupported,
+          "dropout needs a graph with input_ids of a known shape");
+  const ValueId keys =
+      graph.add_input(kDropoutInput, Fact::of(DType::kInt64, *graph.fact(ids).shape));
+  sites = insert_dropout(graph, ops, ratio, ids, keys);
+  return graph.value(keys).name;
 }
 
 void TrainableModel::zero_gradients() {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "autodiff/dropout.h"
 #include "base/tensor.h"
 #include "base/thread_pool.h"
 #include "graph/graph.h"
@@ -31,6 +32,8 @@ struct Parameter {
 struct TrainRow {
   std::span<const int32_t> ids;
   std::span<const int32_t> type_ids = {};
+  // What is dropped of it (text_dropout_key()); 0: nothing.
+  uint64_t dropout_key = 0;
 };
 
 struct TrainRun {
@@ -44,6 +47,8 @@ struct TrainableModelOptions {
   std::vector<std::string> trainable;
   // float32 or float64: what everything floating is computed in, whatever the graph's own types.
   DType dtype = DType::kFloat32;
+  // Probability of dropout, at the places that insert_dropout() finds; 0: there are none.
+  double dropout = 0;
   // Memory for what a batch keeps from its way forwards, about. A larger batch is cut into parts,
   // which are computed once more on the way back.
   int64_t activation_bytes = int64_t{512} << 20;
@@ -57,7 +62,7 @@ class TrainableModel {
   // `graph`: one output [batch, dim]; inputs [batch, sequence] among input_ids, attention_mask,
   // token_type_ids and position_ids. Throws kUnsupported for other inputs and for operators without
   // gradient on the way to a parameter, kInvalidArgument for a name that is no floating initializer
-  // or that the output does not depend on.
+  // or that the output does not depend on; with dropout what insert_dropout() throws.
   static std::unique_ptr<TrainableModel> create(Graph graph, const OpRegistry& ops,
                                                 const TrainableModelOptions& options);
   virtual ~TrainableModel() = default;
@@ -66,6 +71,8 @@ class TrainableModel {
   std::vector<Parameter>& parameters() { return parameters_; }
   const std::vector<Parameter>& parameters() const { return parameters_; }
   DType dtype() const { return dtype_; }
+  // Where TrainRow::dropout_key has an effect.
+  const DropoutSites& dropout() const { return dropout_; }
 
   // The vectors of `rows`, [rows, dim]. With `for_backward` it keeps what backward() needs until
   // that, or another forward(), is called.
@@ -92,7 +99,13 @@ class TrainableModel {
 
   std::vector<Parameter> parameters_;
   DType dtype_;
+  DropoutSites dropout_;
 };
+
+// The input that holds the keys of tokens for dropout: int64, like the ids.
+inline constexpr const char* kDropoutInput = "hugot.dropout_keys";
+// Adds that input and inserts dropout; returns the input's name. REQUIRES: the graph has input_ids.
+std::string add_dropout(Graph& graph, const OpRegistry& ops, double ratio, DropoutSites& sites);
 
 // The same for any graph: in exact mode, padded where it has a mask.
 std::unique_ptr<TrainableModel> make_padded_model(Graph graph, const OpRegistry& ops,

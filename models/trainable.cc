@@ -169,6 +169,19 @@ class Finder {
   std::map<std::string, std::string, std::less<>> scopes_;
 };
 
+// QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, MatMulInteger, QLinearMatMul,
+// MatMulNBits, QAttention, GatherBlockQuantized ..
+bool is_quantized(const Node& node) {
+  const std::string& name = node.op_type;
+  const auto has = [&](std::string_view part) { return name.find(part) != std::string::npos; };
+  if (has("uantize") || has("QLinear") || has("MatMulNBits") || has("MatMulBnb4")) return true;
+  if (node.domain.empty()) return name == "MatMulInteger" || name == "ConvInteger";
+  return (node.domain == "com.microsoft" &&
+          (has("Integer") || name == "QAttention" || name == "QGemm" || name == "QMoE" ||
+           has("QOrdered") || has("QEmbed"))) ||
+         (node.domain == "hugot" && name == "DequantizeBlocks");
+}
+
 // What --freeze asks for.
 struct Freeze {
   bool embeddings = false;
@@ -234,6 +247,15 @@ std::vector<ModelParameter> find_parameters(const LoadedModel& model, const Grap
     if (finder.is_parameter(value, users)) result.push_back(finder.describe(value, users));
   }
   return result;
+}
+
+void refuse_quantized(const Graph& graph) {
+  for (const NodeId id : graph.order()) {
+    const Node& node = graph.node(id);
+    require(!is_quantized(node), ErrorCode::kUnsupported, node.label(),
+            ": the graph is quantized, which cannot be trained; train the model that it was made "
+            "from, in float32 or half precision, and quantize the result");
+  }
 }
 
 std::vector<bool> frozen_parameters(const std::vector<ModelParameter>& parameters,

@@ -26,6 +26,10 @@ struct ModelParameter {
 // metadata pkg.torch.onnx.name_scopes: exporters rename weights that they transpose.
 std::vector<ModelParameter> find_parameters(const LoadedModel& model, const Graph& graph);
 
+// Throws kUnsupported naming operator and node when a node of the graph computes with quantized
+// numbers or weights, which have no gradients that a training could use.
+void refuse_quantized(const Graph& graph);
+
 // The number in "encoder.layer.3.output", "/model/layers.3/mlp", "h.3.attn", "block.3.layer.0".
 std::optional<int> layer_number(std::string_view name);
 

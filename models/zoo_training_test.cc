@@ -10,6 +10,7 @@
 #include "graph/exec/ragged.h"
 #include "graph/passes/passes.h"
 #include "graph/writer.h"
+#include "kernels/dropout_mask.h"
 #include "kernels/registry.h"
 #include "models/trainable.h"
 #include "onnx/loader.h"
@@ -74,6 +75,25 @@ double distance(const std::vector<Tensor>& actual, const std::vector<Tensor>& ex
     }
   }
   return worst / largest;
+}
+
+// What is dropped with padding is dropped without.
+void check_dropout(const Graph& graph, TrainableModelOptions options, std::vector<TrainRow> rows,
+                   const std::string& name) {
+  options.dtype = DType::kFloat64;
+  options.dropout = 0.2;
+  const auto ragged = make_ragged_model(graph, ops(), options);
+  const auto padded = make_padded_model(graph, ops(), options);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    rows[i].dropout_key = text_dropout_key(1, 2, static_cast<uint32_t>(i), 0);
+  }
+  CHECK(ragged->dropout().embeddings == padded->dropout().embeddings);
+  CHECK(ragged->dropout().attention == padded->dropout().attention);
+  CHECK(ragged->dropout().projections == padded->dropout().projections);
+  const double error =
+      distance(gradients_of(*ragged, rows, nullptr), gradients_of(*padded, rows, nullptr));
+  CHECK(error <= 1e-6);
+  MESSAGE(name, " with dropout at ", ragged->dropout().to_string(), ": off by ", error);
 }
 
 int loops(const RaggedPlan& plan) {
@@ -143,6 +163,7 @@ void check_folder(const std::filesystem::path& folder) {
   MESSAGE(folder.filename().string(), ": ", options.trainable.size(), " parameters, off by ", error,
           ", in float32 by ", float_error, ", ", loops(*narrow->plan()), " loops of ",
           narrow->plan()->graph().node_count(), " nodes");
+  check_dropout(graph, options, rows, folder.filename().string());
 }
 
 }  // namespace

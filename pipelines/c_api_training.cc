@@ -7,6 +7,8 @@ namespace c_api = hugot::c_api;
 
 namespace {
 
+constexpr double kDefaultRate = 2e-5;
+
 hugot::TrainingOptions convert(const hugot_training_options& from) {
   c_api::check_size(from, "hugot_training_options");
   hugot::TrainingOptions options;
@@ -18,7 +20,8 @@ hugot::TrainingOptions convert(const hugot_training_options& from) {
   options.loss_params = c_api::text_or_empty(from.loss_params);
   options.loss_graph = c_api::text_or_empty(from.loss_graph);
   options.optimizer_params = c_api::text_or_empty(from.optimizer_params);
-  options.lr = from.lr;
+  // What the default is has not been asked for.
+  if (from.lr != kDefaultRate) options.lr = from.lr;
   options.epochs = from.epochs;
   options.batch_size = from.batch_size;
   options.accumulation = from.accumulation;
@@ -30,6 +33,9 @@ hugot::TrainingOptions convert(const hugot_training_options& from) {
   options.head_classes = from.head_classes;
   options.head_init = c_api::text_or_empty(from.head_init);
   options.double_precision = from.double_precision != 0;
+  options.dropout = from.dropout;
+  options.ema = from.ema;
+  options.tie_weights = from.untie == 0;
   options.shuffle = from.no_shuffle == 0;
   options.seed = from.seed;
   options.resume = from.resume != 0;
@@ -46,7 +52,7 @@ hugot::TrainingOptions convert(const hugot_training_options& from) {
 void hugot_training_options_init(hugot_training_options* options) {
   if (!c_api::init(options)) return;
   const hugot::TrainingOptions defaults;
-  options->lr = 2e-5;
+  options->lr = kDefaultRate;
   options->epochs = defaults.epochs;
   options->batch_size = defaults.batch_size;
   options->accumulation = defaults.accumulation;

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "kernels/dropout_mask.h"
 #include "kernels/random/random.h"
 #include "pipelines/evaluation.h"
 #include "pipelines/training_checkpoint.h"
@@ -83,7 +84,8 @@ class TrainerRun {
         callbacks_(callbacks),
         run_{&setup.pool(), std::move(stop)},
         parameters_(setup.parameters()),
-        optimizer_(setup.optimizer(), parameters_, setup.rates()) {
+        optimizer_(setup.optimizer(), parameters_, setup.rates()),
+        average_(options_.ema, parameters_) {
     const auto rows = static_cast<int64_t>(setup.train().rows());
     batches_ = (rows + options_.batch_size - 1) / options_.batch_size;
     steps_per_epoch_ = (batches_ + options_.accumulation - 1) / options_.accumulation;
@@ -94,13 +96,13 @@ class TrainerRun {
   TrainingResult run() {
     begin();
     try {
+      if (evaluation_due()) evaluate();  // where the last run was stopped
       while (state_.step < steps_ && !state_.stopped_early) {
         require(!run_.stop.stop_requested(), ErrorCode::kCancelled, "cancelled");
         step();
-        const bool epoch_ends = state_.step % steps_per_epoch_ == 0;
-        if (epoch_ends && setup_.eval() != nullptr) evaluate();
+        if (evaluation_due()) evaluate();
         const bool due = options_.save_steps > 0 && state_.step % options_.save_steps == 0;
-        if (epoch_ends || due) save();
+        if (due || state_.step % steps_per_epoch_ == 0) save();
       }
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kCancelled) throw;
@@ -131,6 +133,9 @@ class TrainerRun {
         {"head", options_.head_classes},
         {"LoRA rank", options_.lora_rank},
         {"LoRA alpha", options_.lora_alpha},
+        {"dropout", options_.dropout},
+        {"average of weights", options_.ema},
+        {"tied weights", options_.tie_weights},
         {"precision", options_.double_precision ? "fp64" : "fp32"},
         {"shuffle", options_.shuffle},
         {"seed", options_.seed},
@@ -145,7 +150,8 @@ class TrainerRun {
     std::error_code error;
     const bool can_resume = options_.resume && fs::exists(last_checkpoint());
     if (can_resume) {
-      state_ = read_checkpoint(last_checkpoint(), parameters_, &optimizer_, state_.settings);
+      const TrainingProcess process = {optimizer_, average_};
+      state_ = read_checkpoint(last_checkpoint(), parameters_, &process, state_.settings);
       state_.settings = settings();
       setup_.model().parameters_changed();
       message(str("going on after step ", state_.step, " of ", steps_));
@@ -225,6 +231,7 @@ class TrainerRun {
     const double lr = learning_rate(o, state_.step, steps_);
     const double clip = o.clip_norm > 0 ? std::min(1.0, o.clip_norm / (norm + 1e-6)) : 1.0;
     optimizer_.step(lr, clip / parts, run_.pool);
+    average_.update(run_.pool);
     setup_.model().parameters_changed();
     ++state_.step;
     state_.last_loss = loss;
@@ -244,6 +251,17 @@ class TrainerRun {
     return result;
   }
 
+  // The same to learn from, with what dropout goes by: seed, step, row and column.
+  std::vector<TrainRow> texts_of_step(std::span<const size_t> rows) const {
+    std::vector<TrainRow> result = texts(setup_.train(), rows);
+    for (size_t i = 0; options_.dropout > 0 && i < result.size(); ++i) {
+      result[i].dropout_key = text_dropout_key(options_.seed, static_cast<uint64_t>(state_.step),
+                                               static_cast<uint32_t>(rows[i % rows.size()]),
+                                               static_cast<uint32_t>(i / rows.size()));
+    }
+    return result;
+  }
+
   static std::vector<Tensor> columns_of(const Tensor& vectors, size_t columns) {
     const int64_t rows = vectors.shape()[0] / static_cast<int64_t>(columns);
     std::vector<Tensor> result;
@@ -256,7 +274,7 @@ class TrainerRun {
   // Adds the gradients of a batch; returns its loss.
   double accumulate(std::span<const size_t> rows) {
     const TrainingData& data = setup_.train();
-    const std::vector<TrainRow> all = texts(data, rows);
+    const std::vector<TrainRow> all = texts_of_step(rows);
     const auto mini = static_cast<size_t>(setup_.loss_config().mini_batch_size);
     const bool cached = mini > 0 && all.size() > mini;
     const Tensor vectors = cached ? vectors_of(all, mini) : setup_.model().forward(all, true, run_);
@@ -328,7 +346,31 @@ class TrainerRun {
 
   // -- evaluation
 
+  bool evaluation_due() const {
+    const bool done = !state_.evaluations.empty() && state_.evaluations.back().step == state_.step;
+    return setup_.eval() != nullptr && state_.step > 0 && state_.step % steps_per_epoch_ == 0 &&
+           !done;
+  }
+
+  // While it lives, the parameters are their average.
+  class Averaged {
+   public:
+    explicit Averaged(TrainerRun& run) : run_(run) { swap(); }
+    ~Averaged() { swap(); }
+    Averaged(const Averaged&) = delete;
+    Averaged& operator=(const Averaged&) = delete;
+
+   private:
+    void swap() {
+      if (!run_.average_.active()) return;
+      run_.average_.swap();
+      run_.setup_.model().parameters_changed();
+    }
+    TrainerRun& run_;
+  };
+
   void evaluate() {
+    const Averaged averaged(*this);
     const TrainingData& data = *setup_.eval();
     std::vector<size_t> rows(data.rows());
     std::iota(rows.begin(), rows.end(), size_t{0});
@@ -410,7 +452,10 @@ class TrainerRun {
 
   // -- the end
 
-  void save() { write_checkpoint(last_checkpoint(), parameters_, &optimizer_, state_); }
+  void save() {
+    const TrainingProcess process = {optimizer_, average_};
+    write_checkpoint(last_checkpoint(), parameters_, &process, state_);
+  }
 
   TrainingResult finish() {
     TrainingResult result;
@@ -420,6 +465,7 @@ class TrainerRun {
     result.last_loss = state_.last_loss;
     result.evaluations = state_.evaluations;
     result.best_step = state_.step;
+    const Averaged averaged(*this);
     if (state_.best && state_.best_step != state_.step) {
       read_checkpoint(best_checkpoint(), parameters_, nullptr, state_.settings);
       setup_.model().parameters_changed();
@@ -450,6 +496,7 @@ class TrainerRun {
   TrainRun run_;
   std::vector<Parameter*> parameters_;
   Optimizer optimizer_;
+  WeightAverage average_;
   int64_t batches_ = 0, steps_per_epoch_ = 0, steps_ = 0;
   TrainingState state_;
   std::ofstream metrics_;
@@ -492,6 +539,13 @@ TrainingResult train(const TrainingOptions& options, const TrainingCallbacks& ca
     callbacks.message(str(setup.train().rows(), " rows, ", setup.train().tokens(), " tokens, ",
                           setup.parameters().size(), " tensors to train, ", setup.frozen(),
                           " frozen"));
+    for (const TiedWeight& tied : setup.tied()) {
+      callbacks.message(str("'", tied.copy, "' is ", tied.transposed ? "the transposed " : "", "'",
+                            tied.original, "' and stays it"));
+    }
+    if (options.dropout > 0) {
+      callbacks.message(str("dropout at ", setup.model().dropout().to_string()));
+    }
   }
   return TrainerRun(setup, callbacks, std::move(stop)).run();
 }

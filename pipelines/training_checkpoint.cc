@@ -85,7 +85,7 @@ void check_settings(const std::string& then, const std::string& now) {
 }  // namespace
 
 void write_checkpoint(const std::filesystem::path& path, std::span<Parameter* const> parameters,
-                      Optimizer* optimizer, const TrainingState& state) {
+                      const TrainingProcess* process, const TrainingState& state) {
   const std::string text = to_text(state);
   NamedTensors arrays;
   arrays.emplace_back(
@@ -94,17 +94,20 @@ void write_checkpoint(const std::filesystem::path& path, std::span<Parameter* co
                             std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size())));
   for (size_t i = 0; i < parameters.size(); ++i) {
     arrays.emplace_back(str("value:", parameters[i]->name), parameters[i]->value);
-    if (optimizer == nullptr) continue;
-    for (int k = 0; k < optimizer->states(); ++k) {
-      arrays.emplace_back(str("state_", k, ":", parameters[i]->name), optimizer->state(i, k));
+    if (process == nullptr) continue;
+    for (int k = 0; k < process->optimizer.states(); ++k) {
+      arrays.emplace_back(str("state_", k, ":", parameters[i]->name),
+                          process->optimizer.state(i, k));
     }
+    if (!process->average.active()) continue;
+    arrays.emplace_back(str("average:", parameters[i]->name), process->average.values()[i]);
   }
   write_npz(path, arrays);
 }
 
 TrainingState read_checkpoint(const std::filesystem::path& path,
-                              std::span<Parameter* const> parameters, Optimizer* optimizer,
-                              const std::string& settings) {
+                              std::span<Parameter* const> parameters,
+                              const TrainingProcess* process, const std::string& settings) {
   return with_context(
       [&] { return path.string(); },
       [&] {
@@ -133,12 +136,14 @@ TrainingState read_checkpoint(const std::filesystem::path& path,
         };
         for (size_t i = 0; i < parameters.size(); ++i) {
           read(str("value:", parameters[i]->name), parameters[i]->value);
-          if (optimizer == nullptr) continue;
-          for (int k = 0; k < optimizer->states(); ++k) {
-            read(str("state_", k, ":", parameters[i]->name), optimizer->state(i, k));
+          if (process == nullptr) continue;
+          for (int k = 0; k < process->optimizer.states(); ++k) {
+            read(str("state_", k, ":", parameters[i]->name), process->optimizer.state(i, k));
           }
+          if (!process->average.active()) continue;
+          read(str("average:", parameters[i]->name), process->average.values()[i]);
         }
-        if (optimizer != nullptr) optimizer->set_steps(state.step);
+        if (process != nullptr) process->optimizer.set_steps(state.step);
         return state;
       });
 }

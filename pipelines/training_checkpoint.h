@@ -11,6 +11,7 @@
 
 #include "autodiff/optimizer.h"
 #include "autodiff/train_graph.h"
+#include "autodiff/weight_average.h"
 #include "hugot/training.hpp"
 
 namespace hugot {
@@ -29,16 +30,22 @@ struct TrainingState {
   std::string settings;  // what a resumed training has to have in common, as JSON
 };
 
-// Writes parameters, optimizer and state atomically. Without `optimizer` the parameters alone.
-void write_checkpoint(const std::filesystem::path& path, std::span<Parameter* const> parameters,
-                      Optimizer* optimizer, const TrainingState& state);
+// What changes in a training besides its parameters.
+struct TrainingProcess {
+  Optimizer& optimizer;
+  WeightAverage& average;
+};
 
-// Reads what write_checkpoint() has written into parameters and optimizer. `settings` are those of
+// Writes parameters, process and state atomically. Without `process` the parameters alone.
+void write_checkpoint(const std::filesystem::path& path, std::span<Parameter* const> parameters,
+                      const TrainingProcess* process, const TrainingState& state);
+
+// Reads what write_checkpoint() has written into parameters and process. `settings` are those of
 // this run. Throws kInvalidArgument naming what differs, kInvalidData for a file that does not
 // belong to these parameters.
 TrainingState read_checkpoint(const std::filesystem::path& path,
-                              std::span<Parameter* const> parameters, Optimizer* optimizer,
-                              const std::string& settings);
+                              std::span<Parameter* const> parameters,
+                              const TrainingProcess* process, const std::string& settings);
 
 }  // namespace hugot
 

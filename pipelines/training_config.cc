@@ -150,6 +150,28 @@ LossOptions read_loss(const std::string& name, Members& members) {
   return options;
 }
 
+// A rate turns relative_step off.
+void read_adafactor(Members& members, bool lr_given, AdafactorOptions& o) {
+  o.relative_step = !lr_given && members.find("lr") == nullptr;
+  const bool has_rate = !o.relative_step;
+  members.read("relative_step", o.relative_step);
+  require(!has_rate || !o.relative_step, ErrorCode::kInvalidArgument,
+          "optimizer parameters: adafactor with relative_step takes no rate (lr)");
+  members.read("scale_parameter", o.scale_parameter);
+  members.read("warmup_init", o.warmup_init);
+  members.read("clip_threshold", o.clip_threshold);
+  members.read("decay_rate", o.decay_rate);
+  double beta1 = -1;
+  members.read("beta1", beta1);
+  if (members.find("beta1") != nullptr) o.beta1 = beta1;
+  std::vector<double> eps = {o.eps_square, o.eps_scale};
+  members.read("eps", eps);
+  require(eps.size() == 2, ErrorCode::kInvalidArgument,
+          "optimizer parameters: 'eps' of adafactor has to be a list of two numbers");
+  o.eps_square = eps[0];
+  o.eps_scale = eps[1];
+}
+
 }  // namespace
 
 LossConfig parse_loss(const std::string& name, const std::string& params) {
@@ -165,7 +187,8 @@ LossConfig parse_loss(const std::string& name, const std::string& params) {
   return config;
 }
 
-OptimizerOptions parse_optimizer(const std::string& params, const OptimizerOptions& defaults) {
+OptimizerOptions parse_optimizer(const std::string& params, const OptimizerOptions& defaults,
+                                 bool lr_given) {
   Members members = Members::parse(params, "optimizer parameters");
   OptimizerOptions o = defaults;
   std::string type, schedule;
@@ -183,7 +206,11 @@ OptimizerOptions parse_optimizer(const std::string& params, const OptimizerOptio
           "optimizer parameters: 'betas' has to be a list of two numbers");
   o.beta1 = betas[0];
   o.beta2 = betas[1];
-  members.read("eps", o.eps);
+  if (o.type == OptimizerType::kAdafactor) {
+    read_adafactor(members, lr_given, o.adafactor);
+  } else {
+    members.read("eps", o.eps);
+  }
   members.read("weight_decay", o.weight_decay);
   // A text that says which tensors are exempt: those of rank 1, or none.
   std::string no_decay;

@@ -22,8 +22,10 @@ struct LossConfig {
 // values of another type. `name` may be one of sentence-transformers' or of cached_mnrl.
 LossConfig parse_loss(const std::string& name, const std::string& params);
 
-// Members that are absent keep those of `defaults`.
-OptimizerOptions parse_optimizer(const std::string& params, const OptimizerOptions& defaults);
+// Members that are absent keep those of `defaults`. `lr_given`: the rate of `defaults` is one that
+// somebody asked for.
+OptimizerOptions parse_optimizer(const std::string& params, const OptimizerOptions& defaults,
+                                 bool lr_given = false);
 
 }  // namespace hugot
 

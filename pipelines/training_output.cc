@@ -54,6 +54,9 @@ std::map<std::string, Tensor, std::less<>> trained_tensors(TrainingSetup& setup,
     changed.emplace(adapter.weight,
                     merge_adapter(adapter, weight, value(adapter.a), value(adapter.b)));
   }
+  for (const TiedWeight& tied : setup.tied()) {
+    changed.emplace(tied.copy, tied_copy(tied, changed.at(tied.original)));
+  }
   return changed;
 }
 
@@ -162,6 +165,8 @@ std::string model_card(const TrainingSetup& setup, const TrainingResult& result)
     row("LoRA",
         "rank " + std::to_string(options.lora_rank) + ", alpha " + number(options.lora_alpha));
   }
+  if (options.dropout > 0) row("dropout", number(options.dropout));
+  if (options.ema > 0) row("average of weights", "decay " + number(options.ema));
   if (!options.freeze.empty()) row("frozen", "`" + options.freeze + "`");
   row("seed", std::to_string(options.seed));
   row("loss of the last step", number(result.last_loss));

@@ -42,6 +42,10 @@ void check_numbers(const TrainingOptions& o) {
   natural(o.lora_rank, "lora_rank");
   natural(o.head_classes, "head_classes");
   natural(o.threads, "threads");
+  require(o.dropout >= 0 && o.dropout < 1, ErrorCode::kInvalidArgument, "dropout ", o.dropout,
+          ": a probability below 1 is expected");
+  require(o.ema >= 0 && o.ema < 1, ErrorCode::kInvalidArgument, "ema ", o.ema,
+          ": a decay below 1 is expected");
   require(std::isfinite(o.tolerance), ErrorCode::kInvalidArgument, "tolerance is no number");
   require(!o.lr || (std::isfinite(*o.lr) && *o.lr >= 0), ErrorCode::kInvalidArgument,
           "lr has to be a number of 0 or more");
@@ -115,7 +119,7 @@ TrainingSetup::TrainingSetup(const TrainingOptions& options, ThreadPool& pool)
   const bool plain = options.optimizer_params.empty();
   OptimizerOptions defaults = plain ? usual_optimizer() : OptimizerOptions{};
   if (options.lr) defaults.lr = *options.lr;
-  optimizer_ = parse_optimizer(options.optimizer_params, defaults);
+  optimizer_ = parse_optimizer(options.optimizer_params, defaults, options.lr.has_value());
   directory_ = ModelDirectory::read(find_model(options.model, {}));
   choose_loss();
   if (!options.head_init.empty()) {
@@ -160,11 +164,14 @@ void TrainingSetup::load_model_graph() {
                  Graph graph = file_->graph;
                  const int output = find_output(graph, output_name_);
                  keep_outputs(graph, std::span(&output, 1));
+                 refuse_quantized(graph);
+                 if (options_.tie_weights) tied_ = tie_equal_weights(graph, ops_);
                  if (!logits) append_sentence_head(graph, ops_, directory_.modules);
                  if (has_head()) add_head(graph);
 
                  TrainableModelOptions trainable;
                  trainable.dtype = options_.double_precision ? DType::kFloat64 : DType::kFloat32;
+                 trainable.dropout = options_.dropout;
                  trainable.trainable = choose_parameters(graph);
                  model_ = TrainableModel::create(std::move(graph), ops_, trainable);
                });
@@ -200,6 +207,12 @@ std::vector<std::string> TrainingSetup::choose_parameters(Graph& graph) {
       ++frozen_;
     }
   }
+  std::erase_if(tied_, [&](const TiedWeight& tied) {
+    const bool adapted =
+        std::any_of(adapters_.begin(), adapters_.end(),
+                    [&](const Adapter& adapter) { return adapter.weight == tied.original; });
+    return !adapted && std::find(names.begin(), names.end(), tied.original) == names.end();
+  });
   require(!names.empty(), ErrorCode::kInvalidArgument, "there is nothing to train: ",
           all.empty()              ? "the graph has no floating-point weights"
           : options_.lora_rank > 0 ? "no layer has a matrix that a low rank could adapt"

@@ -16,6 +16,7 @@
 #include "hugot/training.hpp"
 #include "models/lora.h"
 #include "models/model_directory.h"
+#include "models/tied.h"
 #include "models/trainable.h"
 #include "onnx/loader.h"
 #include "pipelines/training_config.h"
@@ -55,6 +56,8 @@ class HUGOT_LOCAL TrainingSetup {
   size_t frozen() const { return frozen_; }
 
   const std::vector<Adapter>& adapters() const { return adapters_; }
+  // Tensors of the file that are written as copies of what is trained.
+  const std::vector<TiedWeight>& tied() const { return tied_; }
 
   // A new classifier stands on top of the graph.
   bool has_head() const { return options_.head_classes > 0; }
@@ -68,7 +71,7 @@ class HUGOT_LOCAL TrainingSetup {
  private:
   void choose_loss();
   void load_model_graph();
-  // Chooses what is trained; parameters_ become that.
+  // Chooses what is trained; parameters_ and tied_ become that.
   std::vector<std::string> choose_parameters(Graph& graph);
   void load_data();
   void add_head(Graph& graph);
@@ -87,6 +90,7 @@ class HUGOT_LOCAL TrainingSetup {
   std::string output_name_;
   std::vector<ModelParameter> parameters_;  // in the order of the model's
   std::vector<Adapter> adapters_;
+  std::vector<TiedWeight> tied_;
   size_t frozen_ = 0;
   int layers_ = 0;
   std::vector<std::string> head_names_;

@@ -147,6 +147,21 @@ class Train(unittest.TestCase):
         other, _ = self.train(pairs(20), *arguments[:-1], 8, output="three/out")
         self.assertNotEqual(self.metrics(one), self.metrics(other))
 
+    def test_dropout_average_and_adafactor(self):
+        arguments = ["--batch-size", 4, "--epochs", 2, "--seed", 7, "--dropout", "0.2", "--ema", "0.9",
+                     "--optimizer-params", '{"type": "adafactor"}']
+        data = self.rows(pairs(20))
+        one, err = self.train(data, *arguments, "--eval", data, "--threads", 1, output="one/out")
+        self.assertIn("dropout at 7 places: 1 of embeddings, 2 of attention probabilities", err)
+        two, _ = self.train(data, *arguments, "--eval", data, "--threads", 2, output="two/out")
+        self.assertEqual(self.files(one), self.files(two))
+        self.assertAlmostEqual(self.metrics(one)[0]["lr"], 0.01)
+        card = (one / "README.md").read_text()
+        self.assertIn("| dropout | 0.2 |", card)
+        self.assertIn("| average of weights | decay 0.9 |", card)
+        plain, err = self.train(data, *arguments[:6], "--untie", output="three/out")
+        self.assertNotIn("dropout", err + (plain / "README.md").read_text())
+
     def test_freeze(self):
         code, _, err = hugot(*self.arguments(pairs(8), "--freeze", "layers:7"))
         self.assertEqual(code, 2)
@@ -239,6 +254,9 @@ class Train(unittest.TestCase):
                               (["--optimizer-params", '{"type": "sgdd"}'], "unknown optimizer"),
                               (["--optimizer-params", '{"lr": -1}'], "lr"),
                               (["--optimizer-params", "[]"], "JSON object"),
+                              (["--optimizer-params", '{"type": "adafactor", "eps": 1e-8}'], "list of numbers"),
+                              (["--dropout", 1], "probability below 1"),
+                              (["--ema", "-0.5"], "decay below 1"),
                               (["--head", "3"], "classes:N"),
                               (["--head-init", "x.npz"], "needs a head"),
                               (["--max-length", 4000], "positions"),

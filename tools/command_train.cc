@@ -19,6 +19,7 @@ struct Options {
   std::string head;
   std::string precision = "fp32";
   bool no_shuffle = false;
+  bool untie = false;
 };
 
 // "classes:3"
@@ -69,6 +70,7 @@ int run(const Options& given) {
   options.head_classes = parse_head(given.head);
   options.double_precision = given.precision == "fp64";
   options.shuffle = !given.no_shuffle;
+  options.tie_weights = !given.untie;
   try {
     const TrainingResult result = train_with_progress(options, interrupt.token());
     std::cerr << "wrote " << options.output.string() << " after " << result.steps << " steps"
@@ -105,7 +107,8 @@ void add_train(CLI::App& app, Action& action) {
   option("--loss-params", options.loss_params, "parameters of the loss, a JSON object");
   option("--loss-graph", options.loss_graph, "an ONNX graph as loss");
   option("--optimizer-params", options.optimizer_params,
-         "type (sgd, adam, adamw, lion), lr, schedule, warmup_steps, clip_norm .., a JSON object");
+         "type (sgd, adam, adamw, lion, adafactor), lr, schedule, warmup_steps, clip_norm .., a "
+         "JSON object");
   option("--epochs", options.epochs, "")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   option("--batch-size,-b", options.batch_size, "rows of a batch")
       ->check(CLI::Range(1, 1 << 20))
@@ -128,6 +131,11 @@ void add_train(CLI::App& app, Action& action) {
   option("--precision", given.precision, "what is computed in: fp32 or fp64")
       ->check(CLI::IsMember({"fp32", "fp64"}))
       ->capture_default_str();
+  option("--dropout", options.dropout, "probability of dropout (default: none)");
+  option("--ema", options.ema,
+         "decay of an average of the weights, which is evaluated and written (default: none)");
+  command->add_flag(both_spellings("--untie"), given.untie,
+                    "train equal matrices of the file apart");
   command->add_flag(both_spellings("--no-shuffle"), given.no_shuffle,
                     "rows in the order of the file");
   option("--seed", options.seed, "of the order of rows, and of new weights")->capture_default_str();

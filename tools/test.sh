@@ -243,6 +243,14 @@ if [ -d "$SHARED/data/zoo-generation" ]; then
 else
   skip zoo-generation "no shared data"
 fi
+for name in steps wordnet; do
+  if [ -d "$SHARED/data/training-golden/wordnet" ] && [ -d "$SHARED/data/hugot" ]; then
+    suite "train-minilm-$name" "$BUILD/venv/bin/python" tests/train_minilm.py \
+      --hugot "$BUILD/hugot" --model "$MODEL" --data "$SHARED/data" --suite "$name"
+  else
+    skip "train-minilm-$name" "no shared data"
+  fi
+done
 if [ -d "$SHARED/data/hugot" ] && [ -d "$SHARED/data/zoo" ]; then
   suite hugot-samples python3 tests/hugot_samples.py --hugot "$BUILD/hugot" --shared "$SHARED" \
     --minilm "$MODEL"

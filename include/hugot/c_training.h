@@ -31,6 +31,9 @@ typedef struct hugot_training_options {
   int head_classes;      /* a new classifier; 0: none */
   const char* head_init; /* .npz; NULL: random */
   int double_precision;  /* not 0: compute in float64 */
+  double dropout;        /* probability; 0: none */
+  double ema;            /* decay of the average that is written; 0: the weights themselves */
+  int untie;             /* not 0: equal matrices of the file are trained apart */
   int no_shuffle;        /* not 0: rows in the order of the file */
   uint64_t seed;
   int resume;     /* not 0: from the last checkpoint in output, if there is one */

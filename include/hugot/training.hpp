@@ -55,6 +55,14 @@ struct TrainingOptions {
   int head_classes = 0;                  // a new classifier on top of the model; 0: none
   std::filesystem::path head_init = {};  // .npz with head.weight and head.bias
   bool double_precision = false;         // compute in float64
+  // Probability with which hidden states and probabilities of attention are set to zero in
+  // training.
+  double dropout = 0;
+  // Decay per step of an average of the weights, which is what is evaluated and written; 0: the
+  // weights themselves.
+  double ema = 0;
+  // Matrices that the file holds twice, as they are or transposed, are trained as one.
+  bool tie_weights = true;
   bool shuffle = true;
   uint64_t seed = 0;
 

@@ -48,7 +48,16 @@ bool fixed_length(const BatchQuery& query) {
 
 Batching batch_gradient(const BatchQuery& query) {
   if (query.node().output(3) != kNoValue) return Batching::kLoop;
-  for (int i = 0; i < 4; ++i) {
+  for (const int i : {0, 1, 2, 3, 5}) {
+    if (i == 5 && query.node().input(5) == kNoValue) continue;
+    if (!query.ragged(i) || query.token_axis(i) != 1) return Batching::kLoop;
+  }
+  return Batching::kSegments;
+}
+
+Batching batch_dropout(const BatchQuery& query) {
+  for (const int i : {0, 1, 2, 4}) {
+    if (query.node().input(static_cast<size_t>(i)) == kNoValue) return Batching::kLoop;
     if (!query.ragged(i) || query.token_axis(i) != 1) return Batching::kLoop;
   }
   return Batching::kSegments;
@@ -127,8 +136,14 @@ OpDef hugot_Attention(int) {
       attention::rule::FusedAttention);
 }
 
+OpDef hugot_DropoutAttention(int) {
+  return with_gradient(
+      define({3, 5}, attention::infer_fused, attention::with_dropout, attention::batch_dropout),
+      attention::rule::DropoutAttention);
+}
+
 OpDef hugot_AttentionGradient(int) {
-  return define({4, 5}, attention::infer_gradient, attention::fused_gradient,
+  return define({4, 6}, attention::infer_gradient, attention::fused_gradient,
                 attention::batch_gradient, {3, 4});
 }
 

@@ -32,12 +32,19 @@ void fused_f64(KernelContext& ctx);
 
 // hugot.AttentionGradient: dQ, dK, dV and, where wanted, the gradient of the bias before it was
 // broadcast, [B, heads, queries, keys], of hugot.Attention, whose attributes it has. Inputs: Q, K,
-// V, dY, bias (may be absent). float32 and float64.
+// V, dY, bias (may be absent), and keys for the gradients of hugot.DropoutAttention. float32 and
+// float64.
 void fused_gradient(KernelContext& ctx);
+
+// hugot.DropoutAttention: hugot.Attention whose probabilities are subject to dropout. Inputs: Q, K,
+// V, bias (may be absent), keys int64 [B, S] of the queries. Of the rows of a query, one for each
+// head, those elements are dropped that hugot.Dropout with attributes `ratio` and `site` drops.
+// float32 and float64.
+void with_dropout(KernelContext& ctx);
 
 // Gradient rules: attention_gradient.cc.
 namespace rule {
-GradientRule Attention, FusedAttention;
+GradientRule Attention, DropoutAttention, FusedAttention;
 }  // namespace rule
 
 }  // namespace hugot::attention

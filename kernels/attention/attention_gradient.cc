@@ -26,7 +26,8 @@ struct Settings {
   int64_t window_left = -1, window_right = -1;
   DType softmax_type = DType::kUndefined;  // undefined: that of Q
   bool repeats_bias =
-      false;  // a last axis of length 1 is repeated, and not followed by masked keys
+      false;           // a last axis of length 1 is repeated, and not followed by masked keys
+  bool drops = false;  // probabilities, by the keys in input 4
 };
 
 // [B, S, heads * d] -> [B, heads, S, d]
@@ -85,7 +86,7 @@ Term visible(G& g, const Settings& s, const Term& queries, const Term& keys) {
     const Term length = unsqueeze(nonpad, {1, 2, 3});
     query = query + (length - queries);
     allow(key < length);
-  } else if (g.x(4)) {
+  } else if (!s.drops && g.x(4)) {
     query = query + dim_of(g.x(4), 2);
   }
   const Term ahead = key - query;
@@ -129,10 +130,16 @@ void expand(G& g, const Settings& s) {
   const bool packed = s.heads != 0;
   const Term q = with_heads(g, g.x(0), s.heads);
   Term k = with_heads(g, g.x(1), s.kv_heads), v = with_heads(g, g.x(2), s.kv_heads);
-  if (g.x(4)) k = g.writer().concat({g.x(4), k}, 2);
+  if (!s.drops && g.x(4)) k = g.writer().concat({g.x(4), k}, 2);
   if (g.x(5)) v = g.writer().concat({g.x(5), v}, 2);
   const std::array<Term, 4> stages = stages_of(g, s, q, repeat_heads(g, k, q));
-  Term y = matrix_product(stages.back(), repeat_heads(g, v, q));
+  Term probabilities = stages.back();
+  if (s.drops) {
+    probabilities = g.writer().op(
+        "Dropout", {probabilities, g.x(4)},
+        {{"ratio", g.node().at<float>("ratio")}, {"site", g.node().at<int64_t>("site")}}, "hugot");
+  }
+  Term y = matrix_product(probabilities, repeat_heads(g, v, q));
   if (packed) {
     y = transpose(y, {0, 2, 1, 3});
     y = reshape(y, g.writer().concat({dim_of(y, 0), dim_of(y, 1), dim_of(y, 2) * dim_of(y, 3)}, 0));
@@ -162,15 +169,19 @@ void Attention(G& g) {
   expand(g, s);
 }
 
-void FusedAttention(G& g) {
+namespace {
+
+// hugot.Attention and hugot.DropoutAttention.
+void fused_form(G& g, bool drops) {
   const Node& node = g.node();
   require(!node.has("query_row"), ErrorCode::kUnsupported,
           "attention of one query has no gradient");
   const DType dtype = g.x().dtype();
   if (g.fused() && (dtype == DType::kFloat32 || dtype == DType::kFloat64)) {
-    const std::vector<Term> dx =
-        g.writer().outputs("AttentionGradient", {g.x(0), g.x(1), g.x(2), g.dy(), g.x(3)},
-                           node.attributes, g.wants(3) ? 4 : 3, "hugot");
+    std::vector<Term> inputs = {g.x(0), g.x(1), g.x(2), g.dy(), g.x(3)};
+    if (drops) inputs.push_back(g.x(4));
+    const std::vector<Term> dx = g.writer().outputs("AttentionGradient", inputs, node.attributes,
+                                                    g.wants(3) ? 4 : 3, "hugot");
     for (size_t i = 0; i < dx.size(); ++i) g.set(static_cast<int>(i), dx[i]);
     return;
   }
@@ -182,7 +193,14 @@ void FusedAttention(G& g) {
   s.window_left = node.get<int64_t>("left_window_size", -1);
   s.window_right = node.get<int64_t>("right_window_size", -1);
   s.repeats_bias = true;
+  s.drops = drops;
   expand(g, s);
 }
+
+}  // namespace
+
+void FusedAttention(G& g) { fused_form(g, false); }
+
+void DropoutAttention(G& g) { fused_form(g, true); }
 
 }  // namespace hugot::attention::rule
