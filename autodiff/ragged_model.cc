@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <numeric>
+#include <set>
 #include <utility>
 
 #include "autodiff/float_type.h"
@@ -86,6 +88,7 @@ class RaggedModel final : public TrainableModel {
     optimize_gradients(graph, summed, context);
     plan_ = RaggedPlan::compile(std::move(graph), std::move(inputs));
     executor_ = std::make_unique<RaggedExecutor>(plan_);
+    find_gradients();
     part_tokens_ =
         std::max(kFewestTokens, options.activation_bytes / std::max<int64_t>(bytes_per_token(), 1));
   }
@@ -121,7 +124,7 @@ class RaggedModel final : public TrainableModel {
       const Tensor own(
           dtype_, d_output.shape().with(0, static_cast<int64_t>(part.end - part.begin)),
           static_cast<const std::byte*>(d_output.raw()) + part.begin * row_bytes(d_output));
-      resume(own, run);
+      resume(own, run, i == 0 ? run.listener : nullptr);
     }
   }
 
@@ -216,14 +219,45 @@ class RaggedModel final : public TrainableModel {
                      options_of(run));
   }
 
+  // Tells which gradients the nodes have written to their places.
+  class Completion final : public NodeObserver {
+   public:
+    Completion(const RaggedModel& model, const TrainRun& run) : model_(model), run_(run) {}
+    void ran(NodeId node, std::chrono::nanoseconds time) override {
+      if (run_.observer != nullptr) run_.observer->ran(node, time);
+      const auto [begin, end] = model_.gradient_of_node_.equal_range(node);
+      for (auto it = begin; it != end; ++it) run_.listener->complete(it->second);
+    }
+
+   private:
+    const RaggedModel& model_;
+    const TrainRun& run_;
+  };
+
+  // A gradient that shares the memory of another value is copied at the end.
+  void find_gradients() {
+    const Graph& graph = plan_->graph();
+    const std::vector<ValueId>& roots = plan_->memory().root;
+    std::set<ValueId> seen;
+    for (size_t i = 1; i < graph.outputs.size(); ++i) {
+      const ValueId id = graph.outputs[i];
+      const ValueId root = roots[static_cast<size_t>(id)];
+      if (!seen.insert(root).second || root != id) continue;
+      gradient_of_node_.emplace(graph.value(id).producer, i - 1);
+    }
+  }
+
   // Gradients that are zero are written to, others are added to.
-  void resume(const Tensor& d_output, const TrainRun& run) {
+  void resume(const Tensor& d_output, const TrainRun& run, GradientListener* listener) {
     std::vector<Tensor> results(1 + parameters_.size());
     const bool fresh = std::exchange(zero_, false);
     for (size_t i = 0; fresh && i < parameters_.size(); ++i) {
       results[i + 1] = parameters_[i].gradient;
     }
-    executor_->resume(std::span(&d_output, 1), results, options_of(run));
+    RunOptions options = options_of(run);
+    Completion completion(*this, run);
+    if (fresh && listener != nullptr) options.observer = &completion;
+    executor_->resume(std::span(&d_output, 1), results, options);
     for (size_t i = 0; !fresh && i < parameters_.size(); ++i) {
       const Tensor& part = executor_->output(static_cast<int>(i) + 1);
       if (dtype_ == DType::kFloat32) {
@@ -231,11 +265,13 @@ class RaggedModel final : public TrainableModel {
       } else {
         add_to<double>(part, parameters_[i].gradient, run.pool);
       }
+      if (listener != nullptr) listener->complete(i);
     }
   }
 
   std::shared_ptr<const RaggedPlan> plan_;
   std::unique_ptr<RaggedExecutor> executor_;
+  std::multimap<NodeId, size_t> gradient_of_node_;  // parameters
   int64_t part_tokens_ = 0;
   std::vector<int64_t> lengths_, ids_, type_ids_, dropout_keys_;  // of the last forward()
   std::vector<Part> parts_;

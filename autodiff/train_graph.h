@@ -36,10 +36,21 @@ struct TrainRow {
   uint64_t dropout_key = 0;
 };
 
+// Gets to know gradients as soon as backward() adds nothing to them any more.
+class GradientListener {
+ public:
+  virtual ~GradientListener() = default;
+  virtual void complete(size_t parameter) = 0;
+};
+
 struct TrainRun {
   ThreadPool* pool = nullptr;
   std::stop_token stop = {};  // a stopped call throws kCancelled, and gradients are then undefined
   NodeObserver* observer = nullptr;  // sees the nodes of TrainableModel::plan()
+  // Called in the thread that calls backward(), at most once for each parameter.
+  GradientListener* listener = nullptr;
+  // backward(): no other one follows before the gradients are used.
+  bool last = false;
 };
 
 struct TrainableModelOptions {
@@ -68,8 +79,10 @@ class TrainableModel {
   virtual ~TrainableModel() = default;
 
   // In the order of TrainableModelOptions::trainable. The vector's size never changes.
-  std::vector<Parameter>& parameters() { return parameters_; }
-  const std::vector<Parameter>& parameters() const { return parameters_; }
+  virtual std::vector<Parameter>& parameters() { return parameters_; }
+  const std::vector<Parameter>& parameters() const {
+    return const_cast<TrainableModel*>(this)->parameters();
+  }
   DType dtype() const { return dtype_; }
   // Where TrainRow::dropout_key has an effect.
   const DropoutSites& dropout() const { return dropout_; }
@@ -94,6 +107,7 @@ class TrainableModel {
  protected:
   // Throws kInvalidArgument unless the graph has one output and `dtype` is one to train in.
   TrainableModel(const Graph& graph, DType dtype);
+  explicit TrainableModel(DType dtype) : dtype_(dtype) {}
   // The initializer becomes an input of the graph, and the next parameter, of element type dtype_.
   ValueId add_parameter(Graph& graph, const std::string& name);
 

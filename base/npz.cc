@@ -314,30 +314,6 @@ Tensor parse_npy(std::span<const std::byte> bytes, std::shared_ptr<const void> o
   return out;
 }
 
-NamedTensors parse_npz(std::span<const std::byte> archive) {
-  const ZipReader zip(archive);
-  NamedTensors arrays;
-  std::set<std::string> names;
-  for (size_t i = 0; i < zip.members().size(); ++i) {
-    const ZipReader::Member& member = zip.members()[i];
-    std::string name = member.name;
-    if (name.ends_with(".npy")) name.resize(name.size() - 4);
-    with_context(
-        [&] { return str("array '", name, "'"); },
-        [&] {
-          require(names.insert(name).second, ErrorCode::kInvalidData, "it is there twice");
-          // The array stays where it was unpacked. A tensor as buffer: allocation failures become
-          // errors.
-          const auto buffer =
-              std::make_shared<Tensor>(DType::kUInt8, Shape{static_cast<int64_t>(member.size)});
-          const std::span<std::byte> bytes(static_cast<std::byte*>(buffer->raw()), buffer->bytes());
-          zip.read(i, bytes);
-          arrays.emplace_back(name, parse_npy(bytes, buffer));
-        });
-  }
-  return arrays;
-}
-
 // ---------------------------------------------------------------------------------------------
 // Writing
 
@@ -455,6 +431,30 @@ void add_array(ZipWriter& zip, const std::string& name, const Tensor& tensor) {
 }
 
 }  // namespace
+
+NamedTensors parse_npz(std::span<const std::byte> archive) {
+  const ZipReader zip(archive);
+  NamedTensors arrays;
+  std::set<std::string> names;
+  for (size_t i = 0; i < zip.members().size(); ++i) {
+    const ZipReader::Member& member = zip.members()[i];
+    std::string name = member.name;
+    if (name.ends_with(".npy")) name.resize(name.size() - 4);
+    with_context(
+        [&] { return str("array '", name, "'"); },
+        [&] {
+          require(names.insert(name).second, ErrorCode::kInvalidData, "it is there twice");
+          // The array stays where it was unpacked. A tensor as buffer: allocation failures become
+          // errors.
+          const auto buffer =
+              std::make_shared<Tensor>(DType::kUInt8, Shape{static_cast<int64_t>(member.size)});
+          const std::span<std::byte> bytes(static_cast<std::byte*>(buffer->raw()), buffer->bytes());
+          zip.read(i, bytes);
+          arrays.emplace_back(name, parse_npy(bytes, buffer));
+        });
+  }
+  return arrays;
+}
 
 NamedTensors read_npz(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);

@@ -4,7 +4,9 @@
 #ifndef HUGOT_BASE_NPZ_H_
 #define HUGOT_BASE_NPZ_H_
 
+#include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +22,8 @@ namespace hugot {
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
 NamedTensors read_npz(const std::filesystem::path& path);
+// The same from the bytes of an archive.
+NamedTensors parse_npz(std::span<const std::byte> archive);
 Tensor read_npy(const std::filesystem::path& path);
 
 // Writes stored (uncompressed) members atomically; equal arrays give equal bytes. bfloat16 and

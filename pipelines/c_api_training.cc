@@ -44,6 +44,7 @@ hugot::TrainingOptions convert(const hugot_training_options& from) {
   options.patience = from.patience;
   options.tolerance = from.tolerance;
   options.threads = from.threads;
+  options.mpi = from.mpi != 0;
   return options;
 }
 

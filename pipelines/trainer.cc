@@ -1,4 +1,6 @@
 // The training itself: epochs, steps, evaluation, checkpoints.
+#include "pipelines/trainer.h"
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -7,8 +9,11 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "autodiff/parallel_model.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/mpi_transport.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/dropout_mask.h"
 #include "kernels/random/random.h"
 #include "pipelines/evaluation.h"
@@ -78,8 +83,10 @@ double goodness(const TrainingEvaluation& evaluation) {
 
 class TrainerRun {
  public:
-  TrainerRun(TrainingSetup& setup, const TrainingCallbacks& callbacks, std::stop_token stop)
+  TrainerRun(TrainingSetup& setup, const TrainingCallbacks& callbacks, std::stop_token stop,
+             Communicator& ranks)
       : setup_(setup),
+        ranks_(ranks),
         options_(setup.options()),
         callbacks_(callbacks),
         run_{&setup.pool(), std::move(stop)},
@@ -102,10 +109,13 @@ class TrainerRun {
         step();
         if (evaluation_due()) evaluate();
         const bool due = options_.save_steps > 0 && state_.step % options_.save_steps == 0;
-        if (due || state_.step % steps_per_epoch_ == 0) save();
+        if (!due && state_.step % steps_per_epoch_ != 0) continue;
+        check_equal_parameters(parameters_, ranks_);
+        save();
       }
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kCancelled) throw;
+      ranks_.agree_on_cancellation();
       save();
       fail(ErrorCode::kCancelled, "stopped after step ", state_.step, " of ", steps_,
            "; the same command with --resume goes on from there");
@@ -147,17 +157,21 @@ class TrainerRun {
 
   // Folders, an earlier checkpoint, and the metrics up to it.
   void begin() {
-    std::error_code error;
-    const bool can_resume = options_.resume && fs::exists(last_checkpoint());
-    if (can_resume) {
+    ranks_.check_equal(std::hash<std::string>()(state_.settings + cpu::active_isa().name),
+                       "options, rows or instructions");
+    const bool there = options_.resume && fs::exists(last_checkpoint());
+    if (ranks_.broadcast(std::as_bytes(std::span(&there, 1)))[0] != std::byte{0}) {
       const TrainingProcess process = {optimizer_, average_};
-      state_ = read_checkpoint(last_checkpoint(), parameters_, &process, state_.settings);
+      state_ = read_checkpoint(last_checkpoint(), parameters_, &process, state_.settings, ranks_);
       state_.settings = settings();
       setup_.model().parameters_changed();
       message(str("going on after step ", state_.step, " of ", steps_));
     } else if (options_.resume) {
       message(str("there is no checkpoint in ", options_.output.string(), ": starting anew"));
     }
+    check_equal_parameters(parameters_, ranks_);
+    if (!ranks_.leads()) return;
+    std::error_code error;
     fs::create_directories(options_.output / kCheckpoints, error);
     require(!error, ErrorCode::kIo, "cannot make folder ",
             (options_.output / kCheckpoints).string(), ": ", error.message());
@@ -180,6 +194,7 @@ class TrainerRun {
   }
 
   void write_metrics(const std::string& row) {
+    if (!ranks_.leads()) return;
     metrics_ << row << '\n' << std::flush;
     require(metrics_.good(), ErrorCode::kIo, "cannot write ", metrics_path().string());
     state_.metrics_bytes += row.size() + 1;
@@ -221,7 +236,7 @@ class TrainerRun {
     for (int64_t batch = first; batch < last; ++batch) {
       const auto begin = static_cast<size_t>(batch * options_.batch_size);
       const auto count = std::min(static_cast<size_t>(options_.batch_size), rows.size() - begin);
-      loss += accumulate(std::span(rows).subspan(begin, count));
+      loss += accumulate(std::span(rows).subspan(begin, count), batch + 1 == last);
     }
     const auto parts = static_cast<double>(last - first);
     loss /= parts;
@@ -271,11 +286,11 @@ class TrainerRun {
     return result;
   }
 
-  // Adds the gradients of a batch; returns its loss.
-  double accumulate(std::span<const size_t> rows) {
+  // Adds the gradients of a batch, the last one of its step or another; returns its loss.
+  double accumulate(std::span<const size_t> rows, bool last) {
     const TrainingData& data = setup_.train();
     const std::vector<TrainRow> all = texts_of_step(rows);
-    const auto mini = static_cast<size_t>(setup_.loss_config().mini_batch_size);
+    const auto mini = static_cast<size_t>(setup_.loss_config().mini_batch_size * ranks_.size());
     const bool cached = mini > 0 && all.size() > mini;
     const Tensor vectors = cached ? vectors_of(all, mini) : setup_.model().forward(all, true, run_);
     batch_.assign(rows.begin(), rows.end());
@@ -284,15 +299,18 @@ class TrainerRun {
         setup_.loss().run(columns, data.labels(rows, setup_.model().dtype()), run_);
     if (!std::isfinite(loss.value)) not_finite("the loss", loss.value, rows, &vectors);
     const Tensor gradient = join_rows(loss.gradients);
+    TrainRun run = run_;
+    run.last = last;
     if (!cached) {
-      setup_.model().backward(gradient, run_);
+      setup_.model().backward(gradient, run);
       return loss.value;
     }
     for (size_t begin = 0; begin < all.size(); begin += mini) {
       const size_t count = std::min(mini, all.size() - begin);
-      setup_.model().forward(std::span(all).subspan(begin, count), true, run_);
+      run.last = last && begin + count == all.size();
+      setup_.model().forward(std::span(all).subspan(begin, count), true, run);
       setup_.model().backward(
-          rows_of(gradient, static_cast<int64_t>(begin), static_cast<int64_t>(count)), run_);
+          rows_of(gradient, static_cast<int64_t>(begin), static_cast<int64_t>(count)), run);
     }
     return loss.value;
   }
@@ -440,7 +458,7 @@ class TrainerRun {
     if (!state_.best || value > *state_.best) {
       state_.best = value;
       state_.best_step = state_.step;
-      write_checkpoint(best_checkpoint(), parameters_, nullptr, state_);
+      if (ranks_.leads()) write_checkpoint(best_checkpoint(), parameters_, nullptr, state_);
     }
     if (!state_.reference || value > *state_.reference + options_.tolerance) {
       state_.reference = value;
@@ -453,6 +471,7 @@ class TrainerRun {
   // -- the end
 
   void save() {
+    if (!ranks_.leads()) return;
     const TrainingProcess process = {optimizer_, average_};
     write_checkpoint(last_checkpoint(), parameters_, &process, state_);
   }
@@ -467,10 +486,11 @@ class TrainerRun {
     result.best_step = state_.step;
     const Averaged averaged(*this);
     if (state_.best && state_.best_step != state_.step) {
-      read_checkpoint(best_checkpoint(), parameters_, nullptr, state_.settings);
+      read_checkpoint(best_checkpoint(), parameters_, nullptr, state_.settings, ranks_);
       setup_.model().parameters_changed();
       result.best_step = state_.best_step;
     }
+    if (!ranks_.leads()) return result;
     metrics_.close();
     write_plot();
     write_trained_directory(setup_, result);
@@ -491,6 +511,7 @@ class TrainerRun {
   }
 
   TrainingSetup& setup_;
+  Communicator& ranks_;
   const TrainingOptions& options_;
   const TrainingCallbacks& callbacks_;
   TrainRun run_;
@@ -531,23 +552,28 @@ void check_output(const TrainingOptions& options) {
 
 TrainingResult train(const TrainingOptions& options, const TrainingCallbacks& callbacks,
                      std::stop_token stop) {
-  require(!options.model.empty(), ErrorCode::kInvalidArgument, "training needs a model");
-  ThreadPool pool(std::max(0, options.threads));
-  TrainingSetup setup(options, pool);
-  check_output(options);
-  if (callbacks.message) {
-    callbacks.message(str(setup.train().rows(), " rows, ", setup.train().tokens(), " tokens, ",
-                          setup.parameters().size(), " tensors to train, ", setup.frozen(),
-                          " frozen"));
-    for (const TiedWeight& tied : setup.tied()) {
-      callbacks.message(str("'", tied.copy, "' is ", tied.transposed ? "the transposed " : "", "'",
-                            tied.original, "' and stays it"));
+  Communicator ranks(options.mpi ? open_mpi() : nullptr);
+  return train_together(options, callbacks, std::move(stop), ranks);
+}
+
+TrainingResult train_together(const TrainingOptions& options, const TrainingCallbacks& given,
+                              std::stop_token stop, Communicator& ranks) {
+  return ranks.together([&] {
+    require(!options.model.empty(), ErrorCode::kInvalidArgument, "training needs a model");
+    const int processors = processors_per_rank(ranks);
+    ThreadPool pool(options.threads > 0 ? options.threads : processors);
+    TrainingSetup setup(options, pool);
+    setup.distribute(ranks);
+    const TrainingCallbacks callbacks = ranks.leads() ? given : TrainingCallbacks();
+    if (ranks.leads()) check_output(options);
+    if (callbacks.message) {
+      callbacks.message(str(setup.train().rows(), " rows, ", setup.train().tokens(), " tokens, ",
+                            setup.parameters().size(), " tensors to train, ", setup.frozen(),
+                            " frozen",
+                            ranks.size() > 1 ? str(", ", ranks.size(), " processes") : ""));
     }
-    if (options.dropout > 0) {
-      callbacks.message(str("dropout at ", setup.model().dropout().to_string()));
-    }
-  }
-  return TrainerRun(setup, callbacks, std::move(stop)).run();
+    return TrainerRun(setup, callbacks, std::move(stop), ranks).run();
+  });
 }
 
 }  // namespace hugot

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/npz.h"
 
 namespace hugot {
@@ -82,6 +83,13 @@ void check_settings(const std::string& then, const std::string& now) {
   }
 }
 
+NamedTensors read_arrays(const std::filesystem::path& path, Communicator& ranks) {
+  std::shared_ptr<const MappedFile> file;
+  if (ranks.leads()) file = MappedFile::open(path);
+  if (ranks.size() == 1) return parse_npz(file->bytes());
+  return parse_npz(ranks.broadcast(file ? file->bytes() : std::span<const std::byte>()));
+}
+
 }  // namespace
 
 void write_checkpoint(const std::filesystem::path& path, std::span<Parameter* const> parameters,
@@ -107,12 +115,14 @@ void write_checkpoint(const std::filesystem::path& path, std::span<Parameter* co
 
 TrainingState read_checkpoint(const std::filesystem::path& path,
                               std::span<Parameter* const> parameters,
-                              const TrainingProcess* process, const std::string& settings) {
+                              const TrainingProcess* process, const std::string& settings,
+                              Communicator& ranks) {
   return with_context(
       [&] { return path.string(); },
       [&] {
         std::map<std::string, Tensor> arrays;
-        for (auto& [name, tensor] : read_npz(path)) arrays.emplace(name, std::move(tensor));
+        for (auto& [name, tensor] : read_arrays(path, ranks))
+          arrays.emplace(name, std::move(tensor));
         const auto find = [&](const std::string& name) -> const Tensor& {
           const auto it = arrays.find(name);
           require(it != arrays.end(), ErrorCode::kInvalidData, "the checkpoint has no '", name,

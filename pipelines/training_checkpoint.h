@@ -12,6 +12,7 @@
 #include "autodiff/optimizer.h"
 #include "autodiff/train_graph.h"
 #include "autodiff/weight_average.h"
+#include "base/communicator.h"
 #include "hugot/training.hpp"
 
 namespace hugot {
@@ -40,12 +41,13 @@ struct TrainingProcess {
 void write_checkpoint(const std::filesystem::path& path, std::span<Parameter* const> parameters,
                       const TrainingProcess* process, const TrainingState& state);
 
-// Reads what write_checkpoint() has written into parameters and process. `settings` are those of
-// this run. Throws kInvalidArgument naming what differs, kInvalidData for a file that does not
-// belong to these parameters.
+// Reads what write_checkpoint() has written into parameters and process: the leading rank
+// does, and all get it. `settings` are those of this run. Throws kInvalidArgument naming what
+// differs, kInvalidData for a file that does not belong to these parameters.
 TrainingState read_checkpoint(const std::filesystem::path& path,
                               std::span<Parameter* const> parameters,
-                              const TrainingProcess* process, const std::string& settings);
+                              const TrainingProcess* process, const std::string& settings,
+                              Communicator& ranks);
 
 }  // namespace hugot
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "autodiff/float_type.h"
+#include "autodiff/parallel_model.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "graph/passes/passes.h"
@@ -293,6 +294,10 @@ void TrainingSetup::load_data() {
   eval.new_labels = false;
   eval_ = std::make_unique<TrainingData>(options_.eval_file, options_.eval_rows, eval, tokenizer,
                                          encoding, pool_);
+}
+
+void TrainingSetup::distribute(Communicator& ranks) {
+  if (ranks.size() > 1) model_ = make_parallel_model(std::move(model_), ranks);
 }
 
 Tensor TrainingSetup::vectors(std::span<const TrainRow> rows, const TrainRun& run) {

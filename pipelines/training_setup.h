@@ -10,6 +10,7 @@
 
 #include "autodiff/loss.h"
 #include "autodiff/train_graph.h"
+#include "base/communicator.h"
 #include "base/npz.h"
 #include "base/thread_pool.h"
 #include "graph/op.h"
@@ -38,6 +39,9 @@ class HUGOT_LOCAL TrainingSetup {
   const LoadedModel& file() const { return *file_; }
   // The output of the graph that is trained.
   const std::string& output_name() const { return output_name_; }
+
+  // From now on all ranks compute the model together. `ranks` is kept.
+  void distribute(Communicator& ranks);
 
   TrainableModel& model() { return *model_; }
   const LossConfig& loss_config() const { return loss_config_; }

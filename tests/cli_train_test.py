@@ -43,7 +43,7 @@ def labelled(count, seed=3, names=("no", "yes")):
             for i in range(count)]
 
 
-class Train(unittest.TestCase):
+class TrainCase(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory(dir=cli_test.WORK)
         self.work = Path(self.folder.name)
@@ -78,6 +78,19 @@ class Train(unittest.TestCase):
         self.assertEqual(code, 0, err)
         return json.loads(out)["output"]
 
+    def wait_for(self, output, steps):
+        end = time.time() + 60
+        while time.time() < end:
+            try:
+                if len(self.metrics(output)) >= steps:
+                    return
+            except (OSError, ValueError):
+                pass
+            time.sleep(0.002)
+        self.fail("the training does not come to its steps")
+
+
+class Train(TrainCase):
     def test_output_is_a_model_directory(self):
         output, err = self.train(pairs(20), "--batch-size", 8, "--epochs", 2, "--lr", "1e-3")
         self.assertIn("after 6 steps", err)  # the last batch of 4 rows counts
@@ -284,17 +297,6 @@ class Train(unittest.TestCase):
         self.assertEqual(list((self.work / "out").rglob("*.onnx")), [])
 
     ARGUMENTS = ["--batch-size", 4, "--epochs", 30, "--lr", "1e-3", "--save-steps", 3]
-
-    def wait_for(self, output, steps):
-        end = time.time() + 60
-        while time.time() < end:
-            try:
-                if len(self.metrics(output)) >= steps:
-                    return
-            except (OSError, ValueError):
-                pass
-            time.sleep(0.002)
-        self.fail("the training does not come to its steps")
 
     def interrupted(self, data, number, steps, output):
         process = subprocess.Popen([cli_test.HUGOT, *map(str, self.arguments(

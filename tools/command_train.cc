@@ -6,7 +6,9 @@
 #include <iostream>
 #include <sstream>
 
+#include "base/communicator.h"
 #include "base/error.h"
+#include "base/mpi_transport.h"
 #include "hugot/training.hpp"
 #include "tools/command.h"
 #include "tools/row_stream.h"
@@ -67,19 +69,24 @@ TrainingResult train_with_progress(const TrainingOptions& options, std::stop_tok
 int run(const Options& given) {
   const InterruptGuard interrupt;
   TrainingOptions options = given.training;
+  options.mpi = options.mpi || started_by_mpi();
+  // What ends one process ends all of them; one tells it.
+  const bool quiet = options.mpi && open_mpi()->rank() > 0;
   options.head_classes = parse_head(given.head);
   options.double_precision = given.precision == "fp64";
   options.shuffle = !given.no_shuffle;
   options.tie_weights = !given.untie;
   try {
     const TrainingResult result = train_with_progress(options, interrupt.token());
+    if (quiet) return kDone;
     std::cerr << "wrote " << options.output.string() << " after " << result.steps << " steps"
               << (result.stopped_early ? " (stopped early)" : "") << ", loss "
               << rounded(result.last_loss) << std::endl;
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::kCancelled) throw;
-    std::cerr << error.what() << std::endl;
-    return kInterrupted;
+    const bool cancelled = error.code() == ErrorCode::kCancelled;
+    if (!cancelled && !quiet) throw;
+    if (!quiet) std::cerr << error.what() << std::endl;
+    return cancelled ? kInterrupted : kNothingDone;
   }
   return kDone;
 }
@@ -148,6 +155,9 @@ void add_train(CLI::App& app, Action& action) {
       ->check(CLI::Range(1, 1 << 20));
   option("--tolerance", options.tolerance, "what counts as an improvement")->capture_default_str();
   option("--threads", options.threads, "0: all processors")->check(CLI::Range(0, 4096));
+  command->add_flag(
+      "--mpi", options.mpi,
+      "train together with the other processes of an MPI job (default: under mpirun)");
 }
 
 }  // namespace hugot::tools

@@ -202,12 +202,12 @@ examples() {
 
 # -- work
 
-install_packages "${BUILD_PACKAGES[@]}" cmake doctest-dev xz-utils git binutils
+install_packages "${BUILD_PACKAGES[@]}" cmake doctest-dev xz-utils git binutils libopenmpi-dev openmpi-bin
 # What is packed here is used by these tests alone.
 export HUGOT_CACHE=$BUILD/test-cache
 rm -rf "$COUNTS" "$LOGS" "$HUGOT_CACHE"
 mkdir -p "$COUNTS" "$LOGS"
-build_in "$BUILD" -- -Dtests=enabled
+build_in "$BUILD" -- -Dtests=enabled -Dmpi=enabled
 get_model
 say "Python packages of the reference suites"
 make_venv "$BUILD/venv" numpy onnx==1.22.0
@@ -219,6 +219,7 @@ suite cli-tokenizer python3 tests/cli_tokenizer_test.py "$BUILD/hugot"
 suite cli-run python3 tests/cli_run_test.py "$BUILD/hugot"
 suite cli-pipelines python3 tests/cli_pipelines_test.py "$BUILD/hugot"
 suite cli-train python3 tests/cli_train_test.py "$BUILD/hugot"
+suite mpi-train "$BUILD/venv/bin/python" tests/mpi_train_test.py "$BUILD/hugot"
 suite bench python3 tests/bench_test.py "$BUILD/hugot"
 conformance
 suite onnx-cases "$BUILD/hugot" onnx-test tests/data/onnx-cases

@@ -42,6 +42,7 @@ typedef struct hugot_training_options {
   int patience;   /* epochs without improvement until the training stops; 0: never */
   double tolerance;
   int threads; /* 0: the processors that this process may use */
+  int mpi;     /* not 0: together with the other processes of MPI_COMM_WORLD */
 } hugot_training_options;
 
 /* Sets struct_size and the defaults. */

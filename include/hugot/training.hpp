@@ -74,6 +74,9 @@ struct TrainingOptions {
   int patience = 0;
   double tolerance = 1e-4;
   int threads = 0;  // 0: the processors that this process may use
+  // Train together with the other processes of MPI_COMM_WORLD, which call train() with equal
+  // options: each takes a part of every batch. MPI is initialized unless the program has done so.
+  bool mpi = false;
 };
 
 struct TrainingProgress {
@@ -94,7 +97,7 @@ struct TrainingEvaluation {
   std::string primary;
 };
 
-// Called from the thread that trains.
+// Called from the thread that trains; of several processes, in that of rank 0.
 struct TrainingCallbacks {
   std::function<void(const TrainingProgress&)> step = {};
   std::function<void(const TrainingEvaluation&)> evaluation = {};
@@ -114,6 +117,9 @@ struct TrainingResult {
 // kInvalidArgument for options, kInvalidData naming file and line for rows, and what loading a
 // model throws; kInvalidData as well when loss or gradients stop being finite, with step, rows and
 // tensor; kCancelled after a checkpoint when `stop` is requested.
+//
+// With `mpi` the process of rank 0 reads checkpoints and writes everything. What one of them
+// throws, or its `stop`, ends all; kUnsupported in a build without MPI.
 HUGOT_API TrainingResult train(const TrainingOptions& options,
                                const TrainingCallbacks& callbacks = {}, std::stop_token stop = {});
 
