@@ -1,5 +1,8 @@
 #include "base/mpi_transport.h"
 
+// Without MPI's old C++ interface, which would want a library of its own.
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
 
 #include <atomic>

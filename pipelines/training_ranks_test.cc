@@ -75,7 +75,8 @@ struct Trainings {
     std::vector<double> result;
     std::istringstream file(read_file(work / output / "metrics.jsonl"));
     for (std::string line; std::getline(file, line);) {
-      for (const auto& [key, value] : json::parse(line).items()) result.push_back(value);
+      const json row = json::parse(line);
+      for (const auto& [key, value] : row.items()) result.push_back(value);
     }
     return result;
   }

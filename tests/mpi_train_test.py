@@ -24,8 +24,9 @@ from cli_train_test import labelled, pairs, triplets
 LONGEST = 120  # seconds until a job counts as hanging
 # In a container: as root, more processes than processors, no copies from process to process.
 ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-               "OMPI_MCA_btl": "self,vader", "OMPI_MCA_btl_vader_single_copy_mechanism": "none",
-               "OMPI_MCA_odls_base_sigkill_timeout": "60"}
+               "OMPI_MCA_btl": "self,vader", "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
+# mpirun waits for so many seconds before it passes an interrupt on, and again before it kills.
+PATIENT = {**ENVIRONMENT, "OMPI_MCA_odls_base_sigkill_timeout": "3"}
 
 
 def weights(output):
@@ -33,9 +34,18 @@ def weights(output):
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
-def children(pid):
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()]
+def ranks_of(launcher):
+    """Process ids of the ranks, while all of them run."""
+    path = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
+    return [int(child) for child in path.read_text().split()
+            if Path(f"/proc/{child}/exe").resolve() == Path(cli_test.HUGOT)]
+
+
+def runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 class MpiTrain(cli_train_test.TrainCase):
@@ -84,76 +94,68 @@ class MpiTrain(cli_train_test.TrainCase):
             many, _ = self.mpi(3, data, *simple, output=f"{name}-3s")
             self.assert_close(one_simple, many, 1e-4, 1e-6)
 
-    ARGUMENTS = ["--batch-size", 4, "--epochs", 30, "--lr", "1e-3", "--save-steps", 3]
-
-    def start(self, count, data, output):
-        process = subprocess.Popen(self.command(count, data, *self.ARGUMENTS, "--eval", data,
-                                                "--resume", output=output),
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    def start(self, count, data, *args, output, env=ENVIRONMENT):
+        process = subprocess.Popen(self.command(count, data, *args, output=output),
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
         self.addCleanup(process.kill)
         return process
 
-    def ranks_of(self, launcher):
-        found = []
-        for child in children(launcher.pid):
-            if Path(f"/proc/{child}/exe").resolve() == Path(cli_test.HUGOT):
-                found.append(child)
-        return found
-
-    def end_of(self, process):
-        ranks = self.ranks_of(process)
+    def stopped(self, process, count, stop):
+        """Stops a running job by stop(ranks): (exit code, messages). No process must be left."""
+        ranks = ranks_of(process)
+        self.assertEqual(len(ranks), count)
+        stop(ranks)
         _, err = process.communicate(timeout=LONGEST)
-        for rank in ranks:
-            self.assertFalse(Path(f"/proc/{rank}").exists(), "a process is left")
-        return process.returncode, err.decode()
+        end = time.time() + LONGEST
+        while any(map(runs, ranks)) and time.time() < end:
+            time.sleep(0.01)
+        self.assertFalse(any(map(runs, ranks)), "a process is left")
+        self.assertNotEqual(process.returncode, 0)
+        return err.decode()
 
     def test_equal_runs_and_resumed_ones_have_equal_bytes(self):
         data = self.rows(pairs(30))
-        whole, _ = self.mpi(3, data, *self.ARGUMENTS, "--eval", data, output="whole/out")
+        args = ["--batch-size", 4, "--epochs", 30, "--lr", "1e-3", "--save-steps", 3, "--eval", data]
+        whole, _ = self.mpi(3, data, *args, output="whole/out")
         files = self.files(whole)
-        again, _ = self.mpi(3, data, *self.ARGUMENTS, "--eval", data, output="again/out")
+        again, _ = self.mpi(3, data, *args, output="again/out")
         self.assertEqual(files, self.files(again))
 
         with self.subTest("a process is killed"):
-            process = self.start(3, data, "killed/out")
+            process = self.start(3, data, *args, output="killed/out")
             self.wait_for(self.work / "killed/out", 20)
-            os.kill(self.ranks_of(process)[1], signal.SIGKILL)
-            code, err = self.end_of(process)
-            self.assertNotEqual(code, 0)
+            self.stopped(process, 3, lambda ranks: os.kill(ranks[1], signal.SIGKILL))
             self.assertEqual(list((self.work / "killed/out").rglob("*.onnx")), [])
-            output, err = self.mpi(3, data, *self.ARGUMENTS, "--eval", data, "--resume",
-                                   output="killed/out")
+            output, err = self.mpi(3, data, *args, "--resume", output="killed/out")
             self.assertIn("going on after step", err)
             self.assertEqual(files, self.files(output))
 
-        for name, stop in (("the job is interrupted", lambda p: p.send_signal(signal.SIGINT)),
-                           ("a process is asked to end",
-                            lambda p: os.kill(self.ranks_of(p)[-1], signal.SIGTERM))):
-            with self.subTest(name):
-                folder = name.replace(" ", "-")
-                process = self.start(3, data, folder + "/out")
-                self.wait_for(self.work / folder / "out", 20)
-                stop(process)
-                code, err = self.end_of(process)
-                self.assertNotEqual(code, 0)
-                self.assertEqual(err.count("--resume goes on"), 1, err)
-                step = int(re.search(r"stopped after step (\d+) of 240", err).group(1))
-                output, err = self.mpi(3, data, *self.ARGUMENTS, "--eval", data, "--resume",
-                                       output=folder + "/out")
-                self.assertIn(f"going on after step {step} of 240", err)
-                self.assertEqual(files, self.files(output))
+        with self.subTest("a process is asked to end"):
+            process = self.start(3, data, *args, output="asked/out")
+            self.wait_for(self.work / "asked/out", 20)
+            err = self.stopped(process, 3, lambda ranks: os.kill(ranks[-1], signal.SIGTERM))
+            self.assertEqual(err.count("--resume goes on"), 1, err)
+            step = re.search(r"stopped after step (\d+) of 240", err).group(1)
+            output, err = self.mpi(3, data, *args, "--resume", output="asked/out")
+            self.assertIn(f"going on after step {step} of 240", err)
+            self.assertEqual(files, self.files(output))
+
+    def test_interrupt(self):
+        process = self.start(2, self.rows(pairs(10)), "--epochs", 1 << 20, output="out",
+                             env=PATIENT)
+        self.wait_for(self.work / "out", 1)
+        err = self.stopped(process, 2, lambda ranks: process.send_signal(signal.SIGINT))
+        self.assertEqual(err.count("--resume goes on"), 1, err)
+        self.assertTrue((self.work / "out/checkpoints/last.npz").exists())
 
     def test_resumed_with_another_number_of_processes(self):
         data = self.rows(pairs(10))
         args = ["--batch-size", 4, "--epochs", 40, "--lr", "1e-3", "--precision", "fp64",
                 "--save-steps", 1]
         whole, _ = self.train(data, *args, output="whole")
-        process = subprocess.Popen(self.command(2, data, *args, output="other"),
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
-        self.addCleanup(process.kill)
+        process = self.start(2, data, *args, output="other")
         self.wait_for(self.work / "other", 10)
-        process.send_signal(signal.SIGINT)
-        self.assertNotEqual(self.end_of(process)[0], 0)
+        self.stopped(process, 2, lambda ranks: os.kill(ranks[1], signal.SIGTERM))
         output, err = self.mpi(4, data, *args, "--resume", output="other")
         self.assertIn("going on after step", err)
         self.assert_close(whole, output, 1e-7, 1e-6)
