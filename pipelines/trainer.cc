@@ -571,6 +571,13 @@ TrainingResult train_together(const TrainingOptions& options, const TrainingCall
                             setup.parameters().size(), " tensors to train, ", setup.frozen(),
                             " frozen",
                             ranks.size() > 1 ? str(", ", ranks.size(), " processes") : ""));
+      for (const TiedWeight& tied : setup.tied()) {
+        callbacks.message(str("'", tied.copy, "' is ", tied.transposed ? "the transposed " : "",
+                              "'", tied.original, "' and stays it"));
+      }
+      if (options.dropout > 0) {
+        callbacks.message(str("dropout at ", setup.model().dropout().to_string()));
+      }
     }
     return TrainerRun(setup, callbacks, std::move(stop), ranks).run();
   });

@@ -116,17 +116,21 @@ struct Trainings {
 
 TEST_CASE("several ranks train what one process does") {
   const Trainings trainings;
-  for (const std::string name :
-       {"cosine_similarity", "mnrl", "cross_entropy", "softmax", "cached", "accumulated"}) {
-    const std::string loss = name == "cached"        ? "mnrl"
-                             : name == "accumulated" ? "cosine_similarity"
-                                                     : name;
+  for (const std::string name : {"cosine_similarity", "mnrl", "cross_entropy", "softmax", "cached",
+                                 "accumulated", "dropped"}) {
+    const std::string loss = name == "cached"                             ? "mnrl"
+                             : name == "accumulated" || name == "dropped" ? "cosine_similarity"
+                                                                          : name;
     const auto run = [&](int size, const std::string& output) {
       TrainingOptions options = trainings.options(loss, output);
       options.double_precision = true;
       options.eval_rows = options.train_rows;
       if (name == "cached") options.loss_params = R"({"mini_batch_size": 2})";
       if (name == "accumulated") options.accumulation = 2;
+      if (name == "dropped") {
+        options.dropout = 0.1;
+        options.ema = 0.9;
+      }
       CHECK(Trainings::train(options, size) == trainings.none(size));
     };
     run(1, name + "1");
