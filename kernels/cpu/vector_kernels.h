@@ -241,6 +241,11 @@ struct VectorKernels {
   void (*conv)(const ConvArgs* args);
   void (*pad_rows)(const PadRowsArgs* args);
 
+  // y[i] = the largest of, or the sum over, rows[r][i * step] for r < count, in their order, after
+  // -inf or 0.
+  void (*fold_max)(const float* const* rows, int64_t count, int64_t step, int64_t n, float* y);
+  void (*fold_sum)(const float* const* rows, int64_t count, int64_t step, int64_t n, float* y);
+
   // Attention building blocks; callers use attention.h.
   int64_t (*attention_scratch)(const AttentionArgs* args);
   void (*attention)(const AttentionArgs* args, int64_t head_begin, int64_t head_end,

@@ -151,12 +151,6 @@ struct Max {
 // y[i] = combine(y[i], x[i * stride]).
 template <class C, class Combine>
 void accumulate(C* y, const C* x, int64_t stride, int64_t count, const Combine& combine) {
-  if constexpr (std::is_same_v<C, float> && std::is_same_v<Combine, Max>) {
-    if (stride == 1) return cpu::active_kernels().max.vv(y, x, y, count);
-  }
-  if constexpr (std::is_same_v<C, float> && std::is_same_v<Combine, Sum>) {
-    if (stride == 1) return cpu::active_kernels().add.vv(y, x, y, count);
-  }
   if (stride == 1) {
     for (int64_t i = 0; i < count; ++i) y[i] = combine(y[i], x[i]);
   } else if (stride == 2) {
@@ -192,10 +186,50 @@ void fill(C* y, int64_t n, C value) {
   for (int64_t at = kBlock; at < n; at += kBlock) std::copy_n(y, std::min(kBlock, n - at), y + at);
 }
 
+// The vector kernel that folds by this function, or null.
+using Fold = void (*)(const float* const* rows, int64_t count, int64_t step, int64_t n, float* y);
+template <class Combine>
+Fold vector_fold() {
+  if constexpr (std::is_same_v<Combine, Max>) return cpu::active_kernels().fold_max;
+  if constexpr (std::is_same_v<Combine, Sum>) return cpu::active_kernels().fold_sum;
+  return nullptr;
+}
+
 // A plane folded along one axis: y [outer, out, inner] from x [outer, in, inner].
+void fold_axis(const Axis& axis, std::span<const Tap> taps, int64_t outer, int64_t inner,
+               const float* x, float* y, Fold fold) {
+  // Outputs of a row that see an element through every tap.
+  Tap all{0, inner == 1 ? axis.out : 0, 0};
+  for (const Tap& tap : taps) {
+    all.first = std::max(all.first, tap.first);
+    all.last = std::min(all.last, tap.last);
+  }
+  if (taps.empty() || all.first >= all.last) all = {axis.out, axis.out, 0};
+  std::vector<const float*> rows;
+  rows.reserve(taps.size());
+  for (int64_t o = 0; o < outer; ++o, x += axis.in * inner) {
+    for (int64_t i = 0; i < axis.out;) {
+      const int64_t together = i == all.first ? all.last - i : 1;
+      rows.clear();
+      for (const Tap& tap : taps) {
+        if (i < tap.first || i >= tap.last) continue;
+        rows.push_back(x + (tap.source + (i - tap.first) * axis.stride) * inner);
+      }
+      fold(rows.data(), std::ssize(rows), inner == 1 ? axis.stride : 1, together * inner, y);
+      y += together * inner;
+      i += together;
+    }
+  }
+}
+
 template <class C, class Combine>
 void fold_axis(const Axis& axis, std::span<const Tap> taps, int64_t outer, int64_t inner, C start,
                const C* x, C* y, const Combine& combine) {
+  if constexpr (std::is_same_v<C, float>) {
+    if (const Fold fold = vector_fold<Combine>()) {
+      return fold_axis(axis, taps, outer, inner, x, y, fold);
+    }
+  }
   fill(y, outer * axis.out * inner, start);
   for (int64_t o = 0; o < outer; ++o, x += axis.in * inner, y += axis.out * inner) {
     for (const Tap& tap : taps) {

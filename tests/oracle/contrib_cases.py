@@ -7,15 +7,17 @@ MS = "com.microsoft"
 
 class Case:
     """A node. `inputs`: arrays, None where omitted; `constant`: numbers of those that are
-    initializers; `valid`: what of an output counts."""
+    initializers; `valid`: what of an output counts; `expansion`: nodes from x0, x1 .. to y0 that
+    onnxruntime runs instead, for operators that it has on other devices only."""
 
     def __init__(self, op, inputs, attributes=None, outputs=1, constant=(), domain=MS, opset=18,
-                 valid=None, skip_outputs=()):
+                 valid=None, skip_outputs=(), expansion=None):
         self.op, self.inputs, self.attributes = op, inputs, attributes or {}
         self.outputs, self.constant, self.domain = outputs, set(constant), domain
         self.opset, self.valid, self.skip_outputs = opset, valid or {}, set(skip_outputs)
+        self.expansion = expansion
 
-    def model(self):
+    def model(self, expanded=False):
         names = ["" if x is None else f"x{i}" for i, x in enumerate(self.inputs)]
         outputs = ["" if i in self.skip_outputs else f"y{i}" for i in range(self.outputs)]
         given, constants = [], []
@@ -30,7 +32,8 @@ class Case:
                 given.append(helper.make_tensor_value_info(names[i], tensor.data_type, x.shape))
         node = helper.make_node(self.op, names, outputs, domain=self.domain, **self.attributes)
         results = [helper.make_empty_tensor_value_info(name) for name in outputs if name]
-        graph = helper.make_graph([node], "case", given, results, constants)
+        nodes = self.expansion if expanded and self.expansion else [node]
+        graph = helper.make_graph(nodes, "case", given, results, constants)
         return helper.make_model(graph, ir_version=10, opset_imports=[
             helper.make_opsetid("", self.opset), helper.make_opsetid(MS, 1)])
 
@@ -171,6 +174,64 @@ def fused_conv(rng):
         attributes["activation_params"] = [0.1, 0.6]
     z = floats(rng, 2, o, 7, 6) if rng.random() < 0.5 else None
     return Case("FusedConv", [x, w, maybe(rng, floats(rng, o)), z], attributes)
+
+
+def nhwc_conv(rng):
+    groups = pick(rng, 1, 2)
+    c, o, k = groups * int(rng.integers(1, 4)), groups * int(rng.integers(1, 4)), pick(rng, 1, 3)
+    attributes = {"kernel_shape": [k, k], "pads": [1, 0, 1, 1], "group": groups,
+                  "strides": [pick(rng, 1, 2), 1]}
+    x, w = floats(rng, 2, 7, 6, c), floats(rng, o, k, k, c // groups)
+    bias = maybe(rng, floats(rng, o))
+    first = [helper.make_node("Transpose", [f"x{i}"], [f"t{i}"], perm=[0, 3, 1, 2])
+             for i in range(2)]
+    conv = helper.make_node("Conv", ["t0", "t1"] + ([] if bias is None else ["x2"]), ["c"],
+                            **attributes)
+    last = helper.make_node("Transpose", ["c"], ["y0"], perm=[0, 2, 3, 1])
+    return Case("NhwcConv", [x, w, bias], attributes, expansion=[*first, conv, last])
+
+
+def nhwc_fused_conv(rng):
+    c, o = int(rng.integers(1, 5)), int(rng.integers(1, 8))
+    attributes = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+    x, w = floats(rng, 2, 5, 6, c), floats(rng, o, c, 3, 3)
+    z = floats(rng, 2, 5, 6, o) if rng.random() < 0.5 else None
+    nodes = [helper.make_node("Transpose", ["x0"], ["t"], perm=[0, 3, 1, 2]),
+             helper.make_node("Conv", ["t", "x1", "x2"], ["c"], **attributes),
+             helper.make_node("Transpose", ["c"], ["n"], perm=[0, 2, 3, 1])]
+    if z is not None:
+        nodes.append(helper.make_node("Add", ["n", "x3"], ["s"]))
+    nodes.append(helper.make_node("Relu", [nodes[-1].output[0]], ["y0"]))
+    return Case("NhwcFusedConv", [x, w, floats(rng, o), z], {**attributes, "activation": "Relu"},
+                expansion=nodes)
+
+
+def nhwc_max_pool(rng):
+    x = rng.integers(0, 256, (2, 7, 8, int(rng.integers(1, 6)))).astype(np.uint8)
+    attributes = {"kernel_shape": [pick(rng, 2, 3), 3], "strides": [pick(rng, 1, 2), 2],
+                  "pads": [1, 1, 0, 1], "ceil_mode": 0, "dilations": [1, pick(rng, 1, 2)]}
+    return Case("NhwcMaxPool", [x if rng.random() < 0.5 else (x - 128).astype(np.int8)],
+                attributes)
+
+
+def tokenizer(rng):
+    letters = ["a", "b", "c", "B", "1", "2", " ", " ", "-", ",", "\u00e9", "\u4e2d", "\U0001f600"]
+    texts = ["".join(letters[i] for i in rng.integers(0, len(letters), rng.integers(0, 15)))
+             for _ in range(6)]
+    shape = pick(rng, (6,), (2, 3), (6, 1))
+    attributes = {"mark": int(rng.integers(2)), "pad_value": pick(rng, "", "#", "pad"),
+                  "mincharnum": int(rng.integers(1, 4))}
+    if rng.random() < 0.5:
+        attributes["tokenexp"] = pick(rng, "[a-z]+", "\\w+", "a|ab|abc", "[^ ,]+", "\\d+|[A-Z]",
+                                      "\\b\\w", "[a-c]*", "(?i)b+", "\\p{Han}|.\\x{e9}")
+    else:
+        lists = ([" "], [",", " "], ["-|--", " +"], ["[ ,-]+"], ["ab", "b", "a"], ["\\s"],
+                 ["^a", " "], ["\u00e9|\u4e2d"], ["(,|-)+ ?"])
+        attributes["separators"] = lists[rng.integers(len(lists))]
+    if rng.random() < 0.15:
+        attributes.pop("tokenexp", None)
+        attributes.update(separators=[""], mincharnum=1)
+    return Case("Tokenizer", [np.array(texts).reshape(shape)], attributes)
 
 
 def pack(codes, bits):
@@ -519,6 +580,9 @@ CASES = {
     "MatMulNBits": matmul_nbits,
     "MoE": mixture,
     "MultiHeadAttention": multi_head,
+    "NhwcConv": nhwc_conv,
+    "NhwcFusedConv": nhwc_fused_conv,
+    "NhwcMaxPool": nhwc_max_pool,
     "QAttention": quantized_attention,
     "QEmbedLayerNormalization": quantized_embed,
     "QGemm": q_gemm,
@@ -536,5 +600,6 @@ CASES = {
     "SimplifiedLayerNormalization": rms_norm,
     "SkipLayerNormalization": skip_layer_norm,
     "SkipSimplifiedLayerNormalization": skip_rms_norm,
+    "Tokenizer": tokenizer,
     "TransposeMatMul": fused_matmul("TransposeMatMul"),
 }
