@@ -146,7 +146,8 @@ TEST_CASE("AttentionGradient agrees with float64") {
 
 TEST_CASE("gradients of pooled regions agree with float64") {
   const Tensor x = floats({2, 5, 9, 10}, 1), dy = floats({3, 5, 3, 2}, 2);
-  const Tensor rois = numbers(DType::kFloat32, {3, 4}, {0, 0, 9, 9, 1, 2.5, 7, 4, -3, -2, 20, 5});
+  const Tensor rois = numbers(DType::kFloat32, {3, 4},
+                              {0.3, 0.1, 8.7, 8.9, 1.1, 2.6, 7.2, 4.3, -3.3, -2.1, 20.5, 5.2});
   const Tensor images = numbers(DType::kInt64, {3}, {0, 1, 1});
   for (const char* mode : {"avg", "max"}) {
     const Attributes attributes = {

@@ -440,7 +440,7 @@ OpDef onnx_LinearAttention(int) {
 }
 
 OpDef hugot_LinearAttentionGradient(int) {
-  return define({7, 8}, attention::infer_gradient, attention::linear_attention_gradient, nullptr,
+  return define({3, 8}, attention::infer_gradient, attention::linear_attention_gradient, nullptr,
                 {1, 6});
 }
 

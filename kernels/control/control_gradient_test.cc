@@ -56,9 +56,11 @@ Body cell(bool loop) {
     iteration = g.add_input("i", Fact::of(DType::kInt64, {}));
     condition = g.add_input("go_on", Fact::of(DType::kBool, {}));
   }
-  const ValueId h = g.add_input("h", floats());
+  // A stack of no pieces has the shape that is known of them.
+  const ValueId h = g.add_input("h", Fact::of(DType::kFloat64, {2, 3}));
   const ValueId counter = loop ? g.add_input("counter", Fact::of(DType::kInt64, {})) : kNoValue;
-  const ValueId x = g.add_input("x", floats()), w = g.add_input("w", floats());
+  const ValueId x = g.add_input("x", loop ? Fact::of(DType::kFloat64, {5, 2, 3}) : floats());
+  const ValueId w = g.add_input("w", Fact::of(DType::kFloat64, {3, 3}));
   const ValueId row = loop ? b.op("Gather", {x, counter}) : x;
   const ValueId next = b.op("Tanh", {b.op("Add", {b.op("MatMul", {h, w}), row})});
   const ValueId squared = b.op("Mul", {next, next});
@@ -67,6 +69,7 @@ Body cell(bool loop) {
     const ValueId seen = b.op("Add", {iteration, b.integer(1)});
     g.outputs = {b.op("Identity", {condition}), next, seen, squared};
   }
+  infer(g);
   return std::make_shared<const Graph>(g);
 }
 
