@@ -239,7 +239,7 @@ def pack(codes, bits):
     per = 8 // bits
     pad = -codes.shape[-1] % per
     codes = np.pad(codes, [(0, 0)] * (codes.ndim - 1) + [(0, pad)])
-    codes = codes.reshape(*codes.shape[:-1], -1, per).astype(np.uint8)
+    codes = codes.reshape(*codes.shape[:-1], codes.shape[-1] // per, per).astype(np.uint8)
     return np.bitwise_or.reduce(codes << (np.arange(per) * bits).astype(np.uint8), axis=-1)
 
 
@@ -475,14 +475,26 @@ def grouped_query(rng):
     joined = floats(rng, b, s, (n + 2 * kv) * size if packed else n * size)
     fresh = [None, None] if packed else [floats(rng, b, s, kv * size) for _ in range(2)]
     cache = [floats(rng, b, kv, past, size) for _ in range(2)]
+    scales = [None, None]
+    if rng.random() < 0.4:
+        bits, kind = pick(rng, 4, 8), pick(rng, "PER_TENSOR", "PER_CHANNEL")
+        attributes.update(k_quant_type=kind, v_quant_type=kind, kv_cache_bit_width=bits)
+        codes = rng.integers(0, 1 << bits, (2, b, kv, past, size))
+        cache = [pack(c, 4) if bits == 4 else (c - 128).astype(np.int8) for c in codes]
+        scales = [rng.uniform(0.5, 1, kv * size if kind == "PER_CHANNEL" else 1).astype(np.float32)
+                  * np.float32(0.4 if bits == 4 else 0.02) for _ in range(2)]
+    scores = rng.random() < 0.3
+    if scores:
+        attributes["qk_output"] = int(rng.integers(1, 3))
     inputs = [joined, *fresh, *cache, (lengths - 1).astype(np.int32), np.array(total, np.int32),
-              cos, sin, positions, bias, sink]
+              cos, sin, positions, bias, sink, *scales]
     # What is behind the end of a row is nobody's.
     new = (lengths - s) if not prompt else np.zeros(b, np.int64)
     valid = {0: np.arange(s)[None] + new[:, None] < lengths[:, None]}
     keys = np.arange(total)[None] < lengths[:, None]
     valid[1] = valid[2] = np.broadcast_to(keys[:, None], (b, kv, total))
-    return Case("GroupQueryAttention", inputs, attributes, 3, valid=valid)
+    valid[3] = np.broadcast_to(valid[0][:, None, :, None] & keys[:, None, None], (b, n, s, total))
+    return Case("GroupQueryAttention", inputs, attributes, 4 if scores else 3, valid=valid)
 
 
 # -- quantized operators
