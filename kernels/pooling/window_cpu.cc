@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <span>
 
 #include "base/error.h"
@@ -151,6 +152,12 @@ struct Max {
 // y[i] = combine(y[i], x[i * stride]).
 template <class C, class Combine>
 void accumulate(C* y, const C* x, int64_t stride, int64_t count, const Combine& combine) {
+  if constexpr (std::is_same_v<C, float> && std::is_same_v<Combine, Max>) {
+    if (stride == 1) return cpu::active_kernels().max.vv(y, x, y, count);
+  }
+  if constexpr (std::is_same_v<C, float> && std::is_same_v<Combine, Sum>) {
+    if (stride == 1) return cpu::active_kernels().add.vv(y, x, y, count);
+  }
   if (stride == 1) {
     for (int64_t i = 0; i < count; ++i) y[i] = combine(y[i], x[i]);
   } else if (stride == 2) {
@@ -186,50 +193,10 @@ void fill(C* y, int64_t n, C value) {
   for (int64_t at = kBlock; at < n; at += kBlock) std::copy_n(y, std::min(kBlock, n - at), y + at);
 }
 
-// The vector kernel that folds by this function, or null.
-using Fold = void (*)(const float* const* rows, int64_t count, int64_t step, int64_t n, float* y);
-template <class Combine>
-Fold vector_fold() {
-  if constexpr (std::is_same_v<Combine, Max>) return cpu::active_kernels().fold_max;
-  if constexpr (std::is_same_v<Combine, Sum>) return cpu::active_kernels().fold_sum;
-  return nullptr;
-}
-
 // A plane folded along one axis: y [outer, out, inner] from x [outer, in, inner].
-void fold_axis(const Axis& axis, std::span<const Tap> taps, int64_t outer, int64_t inner,
-               const float* x, float* y, Fold fold) {
-  // Outputs of a row that see an element through every tap.
-  Tap all{0, inner == 1 ? axis.out : 0, 0};
-  for (const Tap& tap : taps) {
-    all.first = std::max(all.first, tap.first);
-    all.last = std::min(all.last, tap.last);
-  }
-  if (taps.empty() || all.first >= all.last) all = {axis.out, axis.out, 0};
-  std::vector<const float*> rows;
-  rows.reserve(taps.size());
-  for (int64_t o = 0; o < outer; ++o, x += axis.in * inner) {
-    for (int64_t i = 0; i < axis.out;) {
-      const int64_t together = i == all.first ? all.last - i : 1;
-      rows.clear();
-      for (const Tap& tap : taps) {
-        if (i < tap.first || i >= tap.last) continue;
-        rows.push_back(x + (tap.source + (i - tap.first) * axis.stride) * inner);
-      }
-      fold(rows.data(), std::ssize(rows), inner == 1 ? axis.stride : 1, together * inner, y);
-      y += together * inner;
-      i += together;
-    }
-  }
-}
-
 template <class C, class Combine>
 void fold_axis(const Axis& axis, std::span<const Tap> taps, int64_t outer, int64_t inner, C start,
                const C* x, C* y, const Combine& combine) {
-  if constexpr (std::is_same_v<C, float>) {
-    if (const Fold fold = vector_fold<Combine>()) {
-      return fold_axis(axis, taps, outer, inner, x, y, fold);
-    }
-  }
   fill(y, outer * axis.out * inner, start);
   for (int64_t o = 0; o < outer; ++o, x += axis.in * inner, y += axis.out * inner) {
     for (const Tap& tap : taps) {
@@ -249,6 +216,25 @@ void fold_axis(const Axis& axis, std::span<const Tap> taps, int64_t outer, int64
   }
 }
 
+// A pool along one or two axes whose windows do not reach far beyond the image, as the vector
+// kernels take it.
+std::optional<cpu::PoolArgs> vector_pool(const Pool& pool) {
+  if (pool.spatial > 2) return std::nullopt;
+  const auto axis_of = [](const Axis& a) {
+    return cpu::PoolAxis{a.in, a.out, a.kernel, a.stride, a.dilation, a.before};
+  };
+  const auto last = static_cast<size_t>(pool.spatial - 1);
+  const cpu::PoolArgs args{.rows = axis_of(pool.spatial == 2 ? pool.axes[0] : Axis()),
+                           .columns = axis_of(pool.axes[last]),
+                           .x = nullptr,
+                           .y = nullptr,
+                           .row = nullptr};
+  for (const cpu::PoolAxis& axis : {args.rows, args.columns}) {
+    if (axis.reach() > 4 * (axis.in + axis.out) + 256) return std::nullopt;
+  }
+  return args;
+}
+
 // y = finish(fold of the windows of x, from `start` on), by planes. A window is a box, so it can be
 // folded along one axis after the other: along the first one by `first`, then by `next`.
 template <class T, class First, class Next, class Finish>
@@ -261,6 +247,28 @@ void fold_windows(KernelContext& ctx, const Pool& pool, const Windows& windows, 
   const Wide<T> x(in);
   WideResult<T> result(out);
   C* y = result.data();
+  if constexpr (std::is_same_v<C, float> && std::is_same_v<First, Next> &&
+                (std::is_same_v<First, Max> || std::is_same_v<First, Sum>)) {
+    if (const auto all = vector_pool(pool)) {
+      const cpu::VectorKernels& kernels = cpu::active_kernels();
+      const auto kernel = std::is_same_v<First, Max> ? kernels.pool_max : kernels.pool_sum;
+      const auto length = static_cast<size_t>(all->columns.reach() + cpu::kPoolSlack);
+      for_items(ctx.pool(), pool.planes, (pool.inputs + pool.outputs) * 4,
+                [&](int64_t plane, int64_t end, int /*worker*/) {
+                  std::vector<float> row(length);
+                  cpu::PoolArgs args = *all;
+                  args.row = row.data();
+                  for (; plane < end; ++plane) {
+                    check_running(ctx);
+                    args.x = x.data() + plane * pool.inputs;
+                    args.y = y + plane * pool.outputs;
+                    kernel(&args);
+                    finish(args.y);
+                  }
+                });
+      return result.store();
+    }
+  }
   for_planes(ctx, pool, windows, [&](int64_t plane, std::vector<int64_t>& /*rows*/) {
     const C* from = x.data() + plane * pool.inputs;
     C* const last = y + plane * pool.outputs;

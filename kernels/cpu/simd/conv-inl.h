@@ -6,9 +6,6 @@
 #ifndef HUGOT_KERNELS_CPU_SIMD_CONV_INL_H_
 #define HUGOT_KERNELS_CPU_SIMD_CONV_INL_H_
 
-#include <math.h>
-
-#include "kernels/cpu/simd/elementwise-inl.h"
 #include "kernels/cpu/simd/gemm-inl.h"
 
 namespace hugot::cpu::HUGOT_ISA {
@@ -188,25 +185,6 @@ void pad_rows(const PadRowsArgs* args) {
     }
     for (; i < args->pitch; i += kLanes) put(hn::Zero(d), i);
   }
-}
-
-template <V (*kCombine)(V, V)>
-HWY_INLINE void fold_rows(const float* const* rows, int64_t count, int64_t step, int64_t n,
-                          float start, float* y) {
-  map(y, n, [&](int64_t i, int64_t lanes) HUGOT_LAMBDA {
-    V result = set(start);
-    for (int64_t r = 0; r < count; ++r) {
-      result = kCombine(result, take_vector(rows[r] + i * step, step, lanes));
-    }
-    return result;
-  });
-}
-
-void fold_max(const float* const* rows, int64_t count, int64_t step, int64_t n, float* y) {
-  fold_rows<max_nan>(rows, count, step, n, -HUGE_VALF, y);
-}
-void fold_sum(const float* const* rows, int64_t count, int64_t step, int64_t n, float* y) {
-  fold_rows<add>(rows, count, step, n, 0.0f, y);
 }
 
 }  // namespace
