@@ -1,6 +1,11 @@
 #include "autodiff/backward.h"
 
 #include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "graph/gradient.h"
 
@@ -62,7 +67,67 @@ void check_loss(const Graph& graph, ValueId loss) {
           "' is ", fact.to_string(), " instead of one floating-point number");
 }
 
+using Body = std::shared_ptr<const Graph>;
+
+// The initializers of a body that are the weight of this name in a graph around it.
+std::vector<ValueId> copies_of(const Graph& body, const std::string& name, const Tensor& data) {
+  std::vector<ValueId> result;
+  for (ValueId id = 0; id < static_cast<ValueId>(body.value_count()); ++id) {
+    const Value& value = body.value(id);
+    if (value.initializer && value.name == name && identical(*value.fact.constant, data)) {
+      result.push_back(id);
+    }
+  }
+  return result;
+}
+
+bool holds(const Graph& body, const std::string& name, const Tensor& data);
+
+bool holds(const Node& node, const std::string& name, const Tensor& data) {
+  return std::any_of(node.attributes.begin(), node.attributes.end(), [&](const auto& attribute) {
+    const Body* body = std::get_if<Body>(&attribute.second);
+    return body != nullptr && holds(**body, name, data);
+  });
+}
+
+bool holds(const Graph& body, const std::string& name, const Tensor& data) {
+  if (!copies_of(body, name, data).empty()) return true;
+  const std::vector<NodeId> nodes = body.order();
+  return std::any_of(nodes.begin(), nodes.end(),
+                     [&](NodeId id) { return holds(body.node(id), name, data); });
+}
+
+// `weight` stands in `graph` for the tensor `data` with this name.
+void capture(Graph& graph, ValueId weight, const std::string& name, const Tensor& data) {
+  for (const NodeId id : graph.order()) {
+    Node& node = graph.node(id);
+    if (!holds(node, name, data)) continue;
+    for (auto& attribute : node.attributes) {
+      Body* body = std::get_if<Body>(&attribute.second);
+      if (body == nullptr) continue;
+      Graph changed = **body;
+      const std::vector<ValueId> copies = copies_of(changed, name, data);
+      const Dims dims(data.shape().begin(), data.shape().end());
+      const ValueId input = changed.add_input(name, Fact::of(data.dtype(), dims));
+      for (const ValueId copy : copies) changed.replace_uses(copy, input);
+      capture(changed, input, name, data);
+      *body = std::make_shared<const Graph>(std::move(changed));
+    }
+    auto names = node.get<std::vector<std::string>>(kCapturedAttribute, {});
+    names.push_back(graph.value(weight).name);
+    node.attributes[std::string(kCapturedAttribute)] = std::move(names);
+    node.inputs.push_back(weight);
+  }
+}
+
 }  // namespace
+
+void capture_in_bodies(Graph& graph, ValueId weight) {
+  const Value& value = graph.value(weight);
+  const Tensor data = *value.fact.constant;
+  const std::string name = value.name;
+  capture(graph, weight, name, data);
+}
 
 std::vector<ValueId> build_backward(Graph& graph, ValueId loss, std::span<const ValueId> wrt,
                                     const OpRegistry& ops, bool fused) {
@@ -71,6 +136,9 @@ std::vector<ValueId> build_backward(Graph& graph, ValueId loss, std::span<const 
   };
   require(known(loss) && std::all_of(wrt.begin(), wrt.end(), known), ErrorCode::kInvalidArgument,
           "the graph has no such value");
+  for (const ValueId id : wrt) {
+    if (graph.value(id).initializer) capture_in_bodies(graph, id);
+  }
   infer(graph);
   check_loss(graph, loss);
   for (const ValueId id : wrt) {

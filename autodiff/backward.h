@@ -10,6 +10,10 @@
 
 namespace hugot {
 
+// Bodies of control flow have constants of the graphs around them as their own. Nodes whose bodies
+// hold the initializer `weight` read it from the graph instead, so that gradients find it there.
+void capture_in_bodies(Graph& graph, ValueId weight);
+
 // Appends the nodes that compute d loss / d v for each value v of `wrt`, and returns the values
 // that hold them, in the order of `wrt`. A gradient has the shape and element type of v; it is zero
 // when the loss does not depend on v. Several gradients may be one value, and one may be a

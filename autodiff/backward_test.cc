@@ -191,4 +191,42 @@ TEST_CASE("gradients in mixed element types have the type of their value") {
   CHECK(as_doubles(result[0]) == std::vector<double>{0, 2.5, 7});
 }
 
+TEST_CASE("a weight that bodies hold, too, gets all of its gradient") {
+  const Tensor weight = numbers(DType::kFloat64, {3}, {1, -2, 3});
+  // x -> x * w, with a body of its own in one branch.
+  const auto branch = [&](bool nested) {
+    GraphBuilder b(21);
+    Fact fact;
+    fact.dtype = DType::kFloat64;
+    const ValueId x = b.graph.add_input("x", fact);
+    const ValueId w = b.graph.add_initializer("w", weight);
+    ValueId y = b.op("Mul", {x, w});
+    if (nested) {
+      GraphBuilder inner(21);
+      const ValueId in = inner.graph.add_input("x", fact);
+      inner.graph.outputs = {inner.op("Mul", {in, inner.graph.add_initializer("w", weight)})};
+      const auto body = std::make_shared<const Graph>(inner.graph);
+      const ValueId yes = b.graph.add_initializer("yes", Tensor::scalar<bool>(true));
+      y = b.op("If", {yes, x},
+               {{"then_branch", body},
+                {"else_branch", body},
+                {std::string(kCapturedAttribute), std::vector<std::string>{"x"}}});
+    }
+    b.graph.outputs = {y};
+    return std::make_shared<const Graph>(b.graph);
+  };
+  Model m;
+  const Term w = m.parameter("w", weight);
+  const Term condition = m.w.value(m.graph.add_input("condition", Fact::of(DType::kBool, {})));
+  const Term y = m.w.op("If", {condition, m.x},
+                        {{"then_branch", branch(false)},
+                         {"else_branch", branch(true)},
+                         {std::string(kCapturedAttribute), std::vector<std::string>{"x"}}});
+  const auto dw = m.gradients(m.total(y + w), {w});
+  for (const bool flag : {true, false}) {
+    const Tensor result = m.run(dw, {kX, Tensor::scalar<bool>(flag)})[0];
+    CHECK(difference(result, numbers(DType::kFloat64, {3}, {2, 4.5, 9}), {0, 0}) == "");
+  }
+}
+
 }  // namespace hugot::test

@@ -297,6 +297,7 @@ ValueId TrainableModel::add_parameter(Graph& graph, const std::string& name) {
   const ValueId id = graph.find(name);
   require(id != kNoValue && graph.value(id).initializer && is_float(graph.fact(id).dtype),
           ErrorCode::kInvalidArgument, "'", name, "' is no floating-point initializer");
+  capture_in_bodies(graph, id);
   Value& value = graph.value(id);
   // The fact's tensor may be a view on the model's file.
   Parameter parameter{name, value.fact.constant->clone(), Tensor(dtype_, {})};

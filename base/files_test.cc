@@ -152,6 +152,7 @@ TEST_CASE("npz: round trip, deterministic, with types that numpy lacks") {
       {"brain", Tensor::from<BFloat16>({1}, {BFloat16(1.0f)})},
       {"int4", Tensor(DType::kInt4, {3}, packed)},
       {"größe", Tensor::scalar<int8_t>(1)},
+      {"no text", Tensor(DType::kString, {2, 0})},
   };
   write_npz(directory / "a.npz", arrays);
   const NamedTensors back = read_npz(directory / "a.npz");
@@ -164,6 +165,7 @@ TEST_CASE("npz: round trip, deterministic, with types that numpy lacks") {
   CHECK(identical(back[6].second, Tensor::from<uint16_t>({1}, {0x3f80})));
   CHECK(identical(back[7].second, Tensor::from<int8_t>({3}, {1, -1, 7})));
   CHECK(back[8].first == "größe");
+  CHECK(identical(back[9].second, arrays[9].second));
   write_npz(directory / "b.npz", back);
   write_npz(directory / "c.npz", read_npz(directory / "b.npz"));
   CHECK(read_file(directory / "b.npz") == read_file(directory / "c.npz"));

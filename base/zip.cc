@@ -168,6 +168,7 @@ std::span<const std::byte> find_data(std::span<const std::byte> archive,
 }
 
 uint32_t update_crc(uint32_t crc, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return crc;  // zlib begins anew where there is no pointer
   return static_cast<uint32_t>(
       crc32_z(crc, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }

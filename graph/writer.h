@@ -112,6 +112,7 @@ class GraphWriter {
   GraphWriter(Graph& graph, const OpRegistry& ops) : graph_(graph), ops_(ops) {}
 
   Graph& graph() { return graph_; }
+  const OpRegistry& ops() const { return ops_; }
   // Begins the names of the nodes that follow.
   void set_scope(std::string scope) { scope_ = std::move(scope); }
 

@@ -144,4 +144,86 @@ TEST_CASE("AttentionGradient agrees with float64") {
               .error = ErrorCode::kInvalidArgument}});
 }
 
+TEST_CASE("gradients of pooled regions agree with float64") {
+  const Tensor x = floats({2, 5, 9, 10}, 1), dy = floats({3, 5, 3, 2}, 2);
+  const Tensor rois = numbers(DType::kFloat32, {3, 4},
+                              {0.3, 0.1, 8.7, 8.9, 1.1, 2.6, 7.2, 4.3, -3.3, -2.1, 20.5, 5.2});
+  const Tensor images = numbers(DType::kInt64, {3}, {0, 1, 1});
+  for (const char* mode : {"avg", "max"}) {
+    const Attributes attributes = {
+        {"mode", std::string(mode)}, {"output_height", int64_t{3}}, {"output_width", int64_t{2}}};
+    run_cases({gradient_case(mode, "RoiAlignGradient", {dy, x, rois, images}, attributes, 2,
+                             {1e-5, 2e-5})});
+  }
+  const Tensor boxes =
+      numbers(DType::kFloat32, {3, 5}, {1, 0, 0, 9, 9, 0, 2, 1, 30, 4, 0, 3, 3, 3, 3});
+  const Attributes shape = {{"pooled_shape", std::vector<int64_t>{3, 2}}};
+  run_cases({gradient_case("maxima", "MaxRoiPoolGradient", {dy, x, boxes}, shape, 1, {1e-6, 1e-6}),
+             {.name = "do not fit",
+              .op_type = "MaxRoiPoolGradient",
+              .inputs = {floats({3, 5, 2, 2}, 1), x, boxes},
+              .attributes = shape,
+              .domain = "hugot",
+              .error = ErrorCode::kInvalidArgument}});
+}
+
+TEST_CASE("DeformColumnsGradient agrees with float64") {
+  const Tensor x = floats({2, 4, 6, 5}, 1), w = numbers(DType::kInt64, {4}, {6, 2, 3, 2});
+  const Tensor offset = floats({2, 24, 3, 6}, 2, 3), mask = floats({2, 12, 3, 6}, 3);
+  const Tensor columns = floats({2, 2, 12, 18}, 4);
+  const Attributes attributes = {{"group", int64_t{2}},
+                                 {"offset_group", int64_t{2}},
+                                 {"strides", std::vector<int64_t>{2, 1}},
+                                 {"pads", std::vector<int64_t>{1, 1, 0, 1}}};
+  run_cases({gradient_case("bent", "DeformColumnsGradient", {columns, x, w, offset, mask},
+                           attributes, 3, {1e-5, 2e-5}),
+             gradient_case("no mask", "DeformColumnsGradient", {columns, x, w, offset}, attributes,
+                           3, {1e-5, 2e-5}),
+             {.name = "columns do not fit",
+              .op_type = "DeformColumnsGradient",
+              .inputs = {floats({2, 2, 12, 17}, 4), x, w, offset},
+              .attributes = attributes,
+              .domain = "hugot",
+              .outputs = 3,
+              .error = ErrorCode::kInvalidArgument}});
+}
+
+TEST_CASE("DetGradient agrees with float64, and has minors where there is no inverse") {
+  run_cases({
+      gradient_case("regular", "DetGradient", {floats({2, 3}, 1), floats({2, 3, 5, 5}, 2)}, {}, 1,
+                    {1e-4, 1e-4}),
+      {.name = "singular",
+       .op_type = "DetGradient",
+       .inputs = {numbers(DType::kFloat32, {2}, {1, 2}),
+                  numbers(DType::kFloat32, {2, 2, 2}, {1, 2, 2, 4, 0, 0, 0, 0})},
+       .expected = {numbers(DType::kFloat32, {2, 2, 2}, {4, -2, -2, 1, 0, 0, 0, 0})},
+       .domain = "hugot"},
+      {.name = "do not fit",
+       .op_type = "DetGradient",
+       .inputs = {floats({3}, 1), floats({2, 3, 3}, 2)},
+       .domain = "hugot",
+       .error = ErrorCode::kInvalidArgument},
+  });
+}
+
+TEST_CASE("LinearAttentionGradient agrees with float64") {
+  const Tensor q = floats({2, 7, 16}, 1), k = floats({2, 7, 8}, 2), v = floats({2, 7, 6}, 3),
+               past = floats({2, 2, 4, 3}, 4),
+               decay = random_tensor(DType::kFloat32, {2, 7, 8}, -1, 0, 5),
+               beta = random_tensor(DType::kFloat32, {2, 7, 1}, 0, 1, 6),
+               dy = floats({2, 7, 12}, 7), state = floats({2, 2, 4, 3}, 8);
+  const Attributes attributes = {{"q_num_heads", int64_t{4}}, {"kv_num_heads", int64_t{2}}};
+  run_cases({gradient_case("all", "LinearAttentionGradient",
+                           {q, k, v, past, decay, beta, dy, state}, attributes, 6, {1e-5, 5e-5}),
+             gradient_case("nothing before and behind", "LinearAttentionGradient",
+                           {q, k, v, Tensor(), decay, beta, dy}, attributes, 6, {1e-5, 5e-5}),
+             {.name = "do not fit",
+              .op_type = "LinearAttentionGradient",
+              .inputs = {q, k, v, past, decay, beta, v},
+              .attributes = attributes,
+              .domain = "hugot",
+              .outputs = 6,
+              .error = ErrorCode::kInvalidArgument}});
+}
+
 }  // namespace hugot::test

@@ -104,6 +104,18 @@ Fact common_type(const InferContext& ctx, const Fact& a, const Fact& b, int outp
   return result;
 }
 
+std::vector<Term> inline_body(GraphWriter& writer, const Graph& body,
+                              std::span<const Term> inputs) {
+  std::vector<ValueId> ids;
+  for (const Term& input : inputs) ids.push_back(input.id());
+  Graph& graph = writer.graph();
+  Graph::Copied copied = graph.copy_nodes(body, ids, {}, "body/");
+  for (Node& node : copied.nodes) infer_node(graph, graph.add_node(std::move(node)));
+  std::vector<Term> outputs;
+  for (const ValueId id : copied.outputs) outputs.push_back(writer.value(id));
+  return outputs;
+}
+
 Subgraph::Subgraph(const Graph& body) {
   Graph graph = body;
   // Shapes that files declare inside of bodies are often those of the first iteration.

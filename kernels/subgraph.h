@@ -12,6 +12,7 @@
 #include "graph/exec/executor.h"
 #include "graph/exec/state_pool.h"
 #include "graph/op.h"
+#include "graph/writer.h"
 
 namespace hugot {
 
@@ -38,6 +39,9 @@ Fact outward(const InferContext& ctx, const Fact& fact, int output);
 // What holds for both: facts of one value in two branches or iterations. Dimensions that differ
 // become unknown ones of output `output`; of two kinds it is the second.
 Fact common_type(const InferContext& ctx, const Fact& a, const Fact& b, int output);
+
+// The outputs of a copy of `body` in the writer's graph, whose inputs are `inputs`.
+std::vector<Term> inline_body(GraphWriter& writer, const Graph& body, std::span<const Term> inputs);
 
 // ---------------------------------------------------------------------------------------------
 // Execution

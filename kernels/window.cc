@@ -100,4 +100,20 @@ Batching batch_images(const BatchQuery& query) {
   return batch_over_axes(query, axes);
 }
 
+Term channels_first(const Term& image) {
+  require_spatial_axes(image.rank());
+  std::vector<int64_t> perm(static_cast<size_t>(image.rank()));
+  std::iota(perm.begin(), perm.end(), 0);
+  std::rotate(perm.begin() + 1, perm.end() - 1, perm.end());
+  return transpose(image, std::move(perm));
+}
+
+Term channels_last(const Term& image) {
+  require_spatial_axes(image.rank());
+  std::vector<int64_t> perm(static_cast<size_t>(image.rank()));
+  std::iota(perm.begin(), perm.end(), 0);
+  std::rotate(perm.begin() + 1, perm.begin() + 2, perm.end());
+  return transpose(image, std::move(perm));
+}
+
 }  // namespace hugot

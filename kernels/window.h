@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "graph/op.h"
+#include "graph/writer.h"
 
 namespace hugot {
 
@@ -57,6 +58,11 @@ void require_spatial_axes(int64_t rank);
 
 // For operators that treat every image alone: axes 1 and behind of input 0 are worked on.
 Batching batch_images(const BatchQuery& query);
+
+// An image [batch, spatial.., channels] as [batch, channels, spatial..], and the way back. Throw
+// kUnsupported when the rank is not known.
+Term channels_first(const Term& image);
+Term channels_last(const Term& image);
 
 }  // namespace hugot
 

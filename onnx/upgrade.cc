@@ -113,6 +113,13 @@ bool softmax(Upgrade& u) {
   return last;
 }
 
+// Training became a matter of how many outputs there are.
+bool batch_normalization_test(Upgrade& u) {
+  const bool test = u.node.get<int64_t>("is_test", 0) != 0;
+  u.erase("is_test");
+  return test;
+}
+
 bool batch_normalization(Upgrade& u) {
   const bool plain = u.node.get<int64_t>("spatial", 1) == 1 && u.node.outputs.size() == 1;
   u.erase("spatial");
@@ -161,6 +168,7 @@ struct Change {
   bool (*rewrite)(Upgrade&);  // false: cannot be rewritten
 };
 constexpr Change kChanges[] = {
+    {"BatchNormalization", 7, batch_normalization_test},
     {"BatchNormalization", 9, batch_normalization},
     {"BatchNormalization", 14, batch_normalization},
     {"Clip", 11, clip},

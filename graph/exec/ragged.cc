@@ -1,6 +1,7 @@
 // Running ragged plans.
 #include <algorithm>
 #include <cstring>
+#include <deque>
 
 #include "graph/exec/ragged_impl.h"
 
@@ -218,7 +219,7 @@ class RaggedExecutor::Impl::Context final : public KernelContext {
   std::vector<std::byte*> partial_;  // by output, where a text's part of a sum goes; null elsewhere
   std::vector<Workspace> expanded_;
   size_t expanded_used_ = 0;
-  std::vector<Tensor> unwanted_;
+  std::deque<Tensor> unwanted_;  // which kernels hold references to
   mutable Tensor segment_input_;
 };
 

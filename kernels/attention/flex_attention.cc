@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "graph/gradient.h"
 #include "kernels/compute.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/isa.h"
@@ -172,6 +173,36 @@ void flex_attention(KernelContext& ctx) {
   });
 }
 
+// The same written with other operators, bodies included.
+void differentiate(GradientContext& g) {
+  GraphWriter& w = g.writer();
+  const Node node = g.node();
+  const Term q = g.x(0), k = g.x(1), v = g.x(2);
+  const DType dtype = softmax_dtype(node, q.dtype());
+  // Heads of queries that share keys, [batch, kv heads, group, queries, size].
+  const Term grouped = reshape(q, w.concat({dim_of(q, 0), dim_of(k, 1), dim_of(q, 1) / dim_of(k, 1),
+                                            dim_of(q, 2), dim_of(q, 3)},
+                                           0));
+  const Term scale = node.has("scale")
+                         ? Term(node.get<float>("scale", 0.0f))
+                         : 1 / sqrt(cast_to(reshape(dim_of(q, 3), w.integers({})), q.dtype()));
+  const auto modified = [&](std::string_view attribute, const Term& x) {
+    if (!node.has(attribute)) return x;
+    std::vector<Term> inputs = {x};
+    for (int i = own_inputs(node); i < g.num_inputs(); ++i) inputs.push_back(g.x(i));
+    return inline_body(w, body_of(node, attribute, 1, 1), inputs).front();
+  };
+  const Term products = matrix_product(grouped, transposed(unsqueeze(k, {2}))) * scale;
+  const Term shape = w.concat({dim_of(q, 0), dim_of(q, 1), dim_of(q, 2), dim_of(k, 2)}, 0);
+  const Term scores = modified(kScoreMod, cast_to(reshape(products, shape), dtype));
+  const Term softmax = w.op("Softmax", {scores}, {{"axis", int64_t{-1}}});
+  const Term probabilities = modified(kProbMod, softmax);
+  const Term rows = reshape(probabilities, shape_of(products));
+  const Term y = reshape_like(matrix_product(rows, cast_to(unsqueeze(v, {2}), dtype)), g.y());
+  const Term result[] = {cast_to(y, q.dtype())};
+  g.differentiate(result);
+}
+
 }  // namespace
 }  // namespace attention
 
@@ -180,6 +211,7 @@ namespace ops {
 OpDef preview_FlexAttention(int) {
   OpDef op = define({3, OpDef::kVariadic}, attention::infer, attention::flex_attention);
   op.prepare = prepare_subgraphs;
+  op.gradient = attention::differentiate;
   return op;
 }
 

@@ -56,20 +56,24 @@ float scale_of(const Node& node, int64_t size) {
   return given != 0.0f ? given : static_cast<float>(1 / std::sqrt(static_cast<double>(size)));
 }
 
-// The result and, where `with_present`, keys and values with those of the past in front.
-std::vector<Term> attend(Expansion& e, const Operands& o, bool with_present) {
+// The result and, where `with_present`, keys and values with those of the past in front; then,
+// where `with_scores`, what the softmax is given.
+std::vector<Term> attend(Expansion& e, const Operands& o, bool with_present,
+                         bool with_scores = false) {
   const int64_t causal = e.node().get<int64_t>("unidirectional", 0) != 0 ? 1 : 0;
   const float scale = scale_of(e.node(), o.size);
-  if (!with_present && !o.past_key) {
+  if (!with_present && !with_scores && !o.past_key) {
     return {e.op("Attention", {o.q, o.k, o.v, o.bias},
                  {{"num_heads", o.heads}, {"scale", scale}, {"causal", causal}}, "hugot")};
   }
+  constexpr int64_t kMasked = 2;
   return e.writer().outputs("Attention", {o.q, o.k, o.v, o.bias, o.past_key, o.past_value},
                             {{"q_num_heads", o.heads},
                              {"kv_num_heads", o.heads},
                              {"scale", scale},
-                             {"is_causal", causal}},
-                            3);
+                             {"is_causal", causal},
+                             {"qk_matmul_output_mode", kMasked}},
+                            with_scores ? 4 : 3);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -307,7 +311,7 @@ bool multi_head_attention(Expansion& e) {
   o.past_key = e.x(6);
   o.past_value = e.x(7);
   if (!add_masks(e, 4, 5, o)) return false;
-  const std::vector<Term> y = attend(e, o, e.wants(1) || e.wants(2));
+  const std::vector<Term> y = attend(e, o, e.wants(1) || e.wants(2), e.wants(3));
   for (size_t i = 0; i < y.size(); ++i) e.set(static_cast<int>(i), y[i]);
   return true;
 }
@@ -343,6 +347,7 @@ void infer_multi_head(InferContext& ctx) {
   }
   if (ctx.num_outputs() > 1 && size) ctx.output(1).shape = Dims{(*q)[0], heads, *keys, *size};
   if (ctx.num_outputs() > 2) ctx.output(2).shape = Dims{(*q)[0], heads, *keys, *value_size};
+  if (ctx.num_outputs() > 3) ctx.output(3).shape = Dims{(*q)[0], heads, (*q)[1], *keys};
 }
 
 }  // namespace

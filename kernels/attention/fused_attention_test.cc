@@ -56,6 +56,7 @@ TEST_CASE("MultiHeadAttention in every layout") {
   const char* const kOp = "MultiHeadAttention";
   run_cases({
       contrib(kOp, "cross", {q, k, v, floats({20}, 4), mask}, kHeads),
+      contrib(kOp, "scores", {q, k, v, {}, mask}, kHeads, 4),
       contrib(kOp, "packed", {floats({2, 3, 2, 3, 4}, 5)}, kHeads),
       contrib(kOp, "packed keys", {q, floats({2, 5, 2, 2, 4}, 6)}, kHeads),
       contrib(kOp, "cached", {q, floats({2, 2, 5, 4}, 7), floats({2, 2, 5, 4}, 8)}, kHeads),
@@ -105,6 +106,71 @@ TEST_CASE("GroupQueryAttention is Attention of ONNX on the tokens of each row") 
       run_cases({test});
     }
   }
+}
+
+TEST_CASE("GroupQueryAttention with a quantized cache sees what the cache holds") {
+  const int64_t heads = 2, tokens = 2, past = 1, size = 4;
+  const auto cached = [&](int64_t bits, const char* kind, std::vector<Tensor> caches, Tensor scale,
+                          Tensor fresh) {
+    const Tensor q = floats({1, tokens, heads * size}, 1);
+    return contrib("GroupQueryAttention", str(kind, bits),
+                   {q,
+                    fresh,
+                    fresh,
+                    caches[0],
+                    caches[1],
+                    numbers(DType::kInt32, {1}, {2}),
+                    numbers(DType::kInt32, {}, {3}),
+                    {},
+                    {},
+                    {},
+                    {},
+                    {},
+                    scale,
+                    scale},
+                   {{"num_heads", heads},
+                    {"kv_num_heads", int64_t{1}},
+                    {"k_quant_type", std::string(kind)},
+                    {"v_quant_type", std::string(kind)},
+                    {"kv_cache_bit_width", bits},
+                    {"qk_output", int64_t{2}}},
+                   4);
+  };
+  // The same with the numbers that are meant.
+  const auto plain = [&](const Tensor& old, const Tensor& fresh) {
+    const Tensor q = floats({1, tokens, heads * size}, 1);
+    const Case test =
+        contrib("GroupQueryAttention", "",
+                {q, fresh, fresh, old, old, numbers(DType::kInt32, {1}, {2}),
+                 numbers(DType::kInt32, {}, {3})},
+                {{"num_heads", heads}, {"kv_num_heads", int64_t{1}}, {"qk_output", int64_t{2}}}, 4);
+    return run_node(node_of(test), test.inputs);
+  };
+  const auto expect = [&](Case test, const std::vector<Tensor>& results, Tensor codes) {
+    test.expected = {results[0], codes, codes, results[3]};
+    run_cases({test});
+  };
+  const Shape old_shape{1, 1, past, size}, new_shape{1, tokens, size}, all{1, 1, 3, size};
+  const auto of = [](const Shape& shape, std::initializer_list<double> values) {
+    return numbers(DType::kFloat32, shape, values);
+  };
+  // Halves are rounded to even codes, and what is too large is saturated.
+  const Tensor bytes = numbers(DType::kInt8, old_shape, {-128, 3, 0, 127});
+  expect(cached(8, "PER_TENSOR", {bytes, bytes}, of({1}, {0.5}),
+                of(new_shape, {0.25, 0.75, -1, 100, -100, 1.1, 0.2, 0})),
+         plain(of(old_shape, {-64, 1.5, 0, 63.5}), of(new_shape, {0, 1, -1, 63.5, -64, 1, 0, 0})),
+         numbers(DType::kInt8, all, {-128, 3, 0, 127, 0, 2, -2, 127, -128, 2, 0, 0}));
+  const Tensor nibbles = numbers(DType::kUInt8, {1, 1, past, 2}, {0xf0, 0x89});
+  expect(cached(4, "PER_CHANNEL", {nibbles, nibbles}, of({4}, {1, 0.5, 2, 1}),
+                of(new_shape, {1.4, 0.5, -4, 9, -9, 1, 0, 0})),
+         plain(of(old_shape, {-8, 3.5, 2, 0}), of(new_shape, {1, 0.5, -4, 7, -8, 1, 0, 0})),
+         numbers(DType::kUInt8, {1, 1, 3, 2}, {0xf0, 0x89, 0x99, 0xf6, 0xa0, 0x88}));
+  Case bad = cached(5, "PER_TENSOR", {bytes, bytes}, of({1}, {0.5}),
+                    of(new_shape, {0, 0, 0, 0, 0, 0, 0, 0}));
+  CHECK_THROWS_AS(run_node(node_of(bad), bad.inputs), Error);
+  bad = cached(8, "PER_CHANNEL", {bytes, bytes}, of({1}, {0.5}),
+               of(new_shape, {0, 0, 0, 0, 0, 0, 0, 0}));
+  CHECK_THROWS_AS(run_node(node_of(bad), bad.inputs), Error);
 }
 
 TEST_CASE("GroupQueryAttention refuses lengths that do not fit") {

@@ -11,7 +11,9 @@
 
 #include "base/error.h"
 #include "kernels/attention/attention.h"
+#include "kernels/attention/quantized_cache.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/define.h"
 #include "kernels/infer_helpers.h"
 #include "kernels/ops.h"
@@ -61,17 +63,20 @@ struct Problem {
   int64_t past_room = 0, room = 0;          // positions of the cache before and after
   bool sliding = false;                     // a full cache drops its first tokens
   int64_t window = -1;                      // keys that a query sees, itself included; -1: all
-  std::vector<int64_t> past;                // tokens before the new ones, by row
+  CacheCodes codes;
+  Tensor past_keys, past_values;  // [batch, kv heads, past_room, size], where there is a past
+  std::vector<int64_t> past;      // tokens before the new ones, by row
 
   int64_t kept(int64_t row) const {  // of those, how many the cache holds
     return std::min(past[static_cast<size_t>(row)], past_room);
   }
 };
 
-void require_shape(const KernelContext& ctx, int i, const Shape& wanted) {
+void require_shape(const KernelContext& ctx, int i, const Shape& wanted,
+                   DType dtype = DType::kFloat32) {
   const Tensor& tensor = ctx.input(i);
-  require(tensor.dtype() == DType::kFloat32 && tensor.shape() == wanted,
-          ErrorCode::kInvalidArgument, "input ", i, " is ", describe(tensor), ", needed is float32",
+  require(tensor.dtype() == dtype && tensor.shape() == wanted, ErrorCode::kInvalidArgument,
+          "input ", i, " is ", describe(tensor), ", needed is ", dtype_name(dtype),
           wanted.to_string());
 }
 
@@ -80,22 +85,14 @@ int64_t single_integer(const Tensor& tensor, const char* what) {
   return to_int64s(tensor).front();
 }
 
-void check_supported(const KernelContext& ctx) {
-  const Node& node = ctx.node();
-  for (const char* name : {"k_quant_type", "v_quant_type"}) {
-    require(node.get<std::string>(name, "NONE") == "NONE", ErrorCode::kUnsupported,
-            "a quantized cache is not supported");
-  }
-  require(!has(ctx, kKeyScale) && !has(ctx, kValueScale), ErrorCode::kUnsupported,
-          "a quantized cache is not supported");
-  require(ctx.num_outputs() < 4 || !ctx.wants_output(3), ErrorCode::kUnsupported,
-          "scores as an output are not supported");
-}
-
 Problem problem_of(const KernelContext& ctx) {
-  check_supported(ctx);
   const Node& node = ctx.node();
   Problem p;
+  p.codes = cache_codes(node);
+  for (const int i : {kKeyScale, kValueScale}) {
+    require(has(ctx, i) == (p.codes.bits > 0), ErrorCode::kInvalidData,
+            "a quantized cache and its scales are given together");
+  }
   p.heads = heads_of(node);
   const Tensor& query = ctx.input(kQuery);
   require(query.rank() == 3 && query.dtype() == DType::kFloat32, ErrorCode::kInvalidArgument,
@@ -122,7 +119,13 @@ Problem problem_of(const KernelContext& ctx) {
     require(past.rank() == 4, ErrorCode::kInvalidArgument, "the past is ", describe(past));
     p.past_room = past.shape()[2];
     for (const int i : {kPastKey, kPastValue}) {
-      require_shape(ctx, i, {p.batch, p.heads.kv, p.past_room, p.size});
+      require_shape(ctx, i, {p.batch, p.heads.kv, p.past_room, p.codes.width(p.size)},
+                    p.codes.dtype());
+      Tensor& numbers = i == kPastKey ? p.past_keys : p.past_values;
+      numbers = p.codes.bits == 0
+                    ? ctx.input(i)
+                    : decode_cache(p.codes, ctx.input(i),
+                                   ctx.input(i == kPastKey ? kKeyScale : kValueScale), p.size);
     }
   }
   p.longest = single_integer(ctx.input(kLongest), "the longest length");
@@ -230,13 +233,13 @@ Fresh fresh_of(const KernelContext& ctx, const Problem& p) {
 
 // Keys or values of one row and head: the past, as far as the cache has it, and the new ones.
 // `count` rows of `size` numbers go to `to`, beginning with number `first`.
-void copy_rows(const Problem& p, const Tensor* past, const Tensor& fresh, int64_t row, int64_t head,
+void copy_rows(const Problem& p, const Tensor& past, const Tensor& fresh, int64_t row, int64_t head,
                int64_t first, int64_t count, float* to) {
   const int64_t kept = p.kept(row);
   for (int64_t i = first; i < first + count; ++i, to += p.size) {
     const float* from;
     if (i < kept) {
-      from = past->data<float>() + ((row * p.heads.kv + head) * p.past_room + i) * p.size;
+      from = past.data<float>() + ((row * p.heads.kv + head) * p.past_room + i) * p.size;
     } else {
       from = fresh.data<float>() + ((row * p.tokens + i - kept) * p.heads.kv + head) * p.size;
     }
@@ -245,9 +248,8 @@ void copy_rows(const Problem& p, const Tensor* past, const Tensor& fresh, int64_
 }
 
 // Writes the cache as it is afterwards.
-void write_cache(const KernelContext& ctx, const Problem& p, int past_input, const Tensor& fresh,
-                 float* out) {
-  const Tensor* past = has(ctx, past_input) ? &ctx.input(past_input) : nullptr;
+void write_cache(const KernelContext& ctx, const Problem& p, const Tensor& past,
+                 const Tensor& fresh, float* out) {
   parallel_for(ctx.pool(), p.batch * p.heads.kv, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = i / p.heads.kv, head = i % p.heads.kv;
@@ -257,7 +259,7 @@ void write_cache(const KernelContext& ctx, const Problem& p, int past_input, con
       // What lies behind stays as it was.
       const int64_t before = std::max(std::min(p.past_room, p.room) - count, int64_t{0});
       if (before > 0) {
-        std::copy_n(past->data<float>() + (i * p.past_room + count) * p.size, before * p.size,
+        std::copy_n(past.data<float>() + (i * p.past_room + count) * p.size, before * p.size,
                     to + count * p.size);
       }
       std::fill(to + (count + before) * p.size, to + p.room * p.size, 0.0f);
@@ -265,12 +267,68 @@ void write_cache(const KernelContext& ctx, const Problem& p, int past_input, con
   });
 }
 
-// The output when it is wanted, otherwise memory of its own.
-float* cache_output(KernelContext& ctx, int i, const Shape& shape, Tensor& own) {
-  if (i < ctx.num_outputs() && ctx.wants_output(i)) {
-    return ctx.output(i, DType::kFloat32, shape).data<float>();
+// The cache as numbers: output i, when that is what is wanted, otherwise memory of its own.
+Tensor cache_memory(KernelContext& ctx, const Problem& p, int i) {
+  const Shape shape = {p.batch, p.heads.kv, p.room, p.size};
+  const bool wanted = i < ctx.num_outputs() && ctx.wants_output(i);
+  return wanted && p.codes.bits == 0 ? ctx.output(i, DType::kFloat32, shape)
+                                     : Tensor(DType::kFloat32, shape);
+}
+
+void store_codes(KernelContext& ctx, const Problem& p, int i, const Tensor& numbers,
+                 const Tensor& scale) {
+  if (i >= ctx.num_outputs() || !ctx.wants_output(i)) return;
+  const Shape shape = {p.batch, p.heads.kv, p.room, p.codes.width(p.size)};
+  encode_cache(p.codes, numbers, scale, ctx.output(i, p.codes.dtype(), shape));
+}
+
+// The scores of one query for all keys, or what the softmax makes of them; zeros for keys that it
+// does not see.
+void score_row(const cpu::AttentionArgs& args, int64_t head, int64_t query, bool probabilities,
+               float* row) {
+  const auto dot = cpu::active_kernels().dot;
+  const float* q = args.q + query * args.q_stride + head * args.q_head_stride;
+  const float* k = args.k + head / (args.heads / args.kv_heads) * args.k_head_stride;
+  const int64_t at = query + args.query_offset;
+  const int64_t first = args.window_left < 0 ? 0 : std::max<int64_t>(at - args.window_left, 0);
+  const int64_t last = args.window_right < 0
+                           ? args.key_length
+                           : std::min(at + args.window_right + 1, args.key_length);
+  float most = args.sinks != nullptr ? args.sinks[head] : -std::numeric_limits<float>::infinity();
+  for (int64_t j = first; j < last; ++j) {
+    float score = args.scale * dot(q, k + j * args.k_stride, args.head_dim);
+    if (args.softcap > 0) score = args.softcap * std::tanh(score / args.softcap);
+    if (args.bias != nullptr) {
+      score += args.bias[head * args.bias_head_stride + query * args.bias_stride + j];
+    }
+    row[j] = score;
+    most = std::max(most, score);
   }
-  return (own = Tensor(DType::kFloat32, shape)).data<float>();
+  if (!probabilities) return;
+  float sum = args.sinks != nullptr ? std::exp(args.sinks[head] - most) : 0.0f;
+  for (int64_t j = first; j < last; ++j) sum += row[j] = std::exp(row[j] - most);
+  for (int64_t j = first; j < last; ++j) row[j] = sum > 0 ? row[j] / sum : 0.0f;
+}
+
+// Output 3, [batch, heads, tokens, keys of the longest row].
+void write_scores(KernelContext& ctx, const Problem& p,
+                  const std::vector<cpu::AttentionArgs>& rows) {
+  if (ctx.num_outputs() < 4 || !ctx.wants_output(3)) return;
+  const auto kind = ctx.node().get<int64_t>("qk_output", 0);
+  require(kind == 1 || kind == 2, ErrorCode::kInvalidData,
+          "scores are wanted, but attribute qk_output is ", kind);
+  require(!p.sliding, ErrorCode::kUnsupported, "scores with a sliding cache are not supported");
+  Tensor& out = ctx.output(3, DType::kFloat32, {p.batch, p.heads.query, p.tokens, p.longest});
+  std::fill_n(out.data<float>(), out.size(), 0.0f);
+  parallel_for(ctx.pool(), p.batch * p.heads.query, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto row = static_cast<size_t>(i / p.heads.query);
+      for (int64_t token = 0; token < p.tokens; ++token) {
+        score_row(rows[row], i % p.heads.query, token, kind == 2,
+                  out.data<float>() + (i * p.tokens + token) * p.longest);
+      }
+    }
+  });
 }
 
 void set_bias(const KernelContext& ctx, const Problem& p, int64_t row, cpu::AttentionArgs& args) {
@@ -291,16 +349,22 @@ void set_bias(const KernelContext& ctx, const Problem& p, int64_t row, cpu::Atte
 void grouped_query(KernelContext& ctx) {
   const Problem p = problem_of(ctx);
   const Node& node = ctx.node();
-  const Fresh fresh = fresh_of(ctx, p);
-  Tensor own_keys, own_values;
-  const Shape cache = {p.batch, p.heads.kv, p.room, p.size};
-  float* keys = cache_output(ctx, 1, cache, own_keys);
-  float* values = cache_output(ctx, 2, cache, own_values);
-  write_cache(ctx, p, kPastKey, fresh.k, keys);
-  write_cache(ctx, p, kPastValue, fresh.v, values);
+  Fresh fresh = fresh_of(ctx, p);
+  if (p.codes.bits > 0) {
+    round_as_cached(p.codes, ctx.input(kKeyScale), fresh.k);
+    round_as_cached(p.codes, ctx.input(kValueScale), fresh.v);
+  }
+  Tensor key_cache = cache_memory(ctx, p, 1), value_cache = cache_memory(ctx, p, 2);
+  float *keys = key_cache.data<float>(), *values = value_cache.data<float>();
+  write_cache(ctx, p, p.past_keys, fresh.k, keys);
+  write_cache(ctx, p, p.past_values, fresh.v, values);
+  if (p.codes.bits > 0) {
+    store_codes(ctx, p, 1, key_cache, ctx.input(kKeyScale));
+    store_codes(ctx, p, 2, value_cache, ctx.input(kValueScale));
+  }
   float* out =
       ctx.output(0, DType::kFloat32, {p.batch, p.tokens, p.heads.query * p.size}).data<float>();
-  if (p.batch == 0 || p.tokens == 0) return;
+  if (p.batch == 0 || p.tokens == 0) return write_scores(ctx, p, {});
 
   std::vector<float> sinks;
   if (has(ctx, kSinks)) {
@@ -344,7 +408,7 @@ void grouped_query(KernelContext& ctx) {
       for (const bool key : {true, false}) {
         Tensor& all =
             joined.emplace_back(DType::kFloat32, Shape{p.heads.kv, args.key_length, p.size});
-        const Tensor* past = has(ctx, kPastKey) ? &ctx.input(key ? kPastKey : kPastValue) : nullptr;
+        const Tensor& past = key ? p.past_keys : p.past_values;
         for (int64_t head = 0; head < p.heads.kv; ++head) {
           copy_rows(p, past, key ? fresh.k : fresh.v, row, head, 0, args.key_length,
                     all.data<float>() + head * args.k_head_stride);
@@ -356,6 +420,7 @@ void grouped_query(KernelContext& ctx) {
     scratch = std::max(scratch, cpu::attention_scratch(args));
     rows.push_back(args);
   }
+  write_scores(ctx, p, rows);
   scratch = (scratch + 15) / 16 * 16;  // every thread's part is aligned
   const int64_t group = p.heads.query / p.heads.kv;
   ThreadPool* pool = ctx.pool();
@@ -374,7 +439,10 @@ void grouped_query(KernelContext& ctx) {
 
 void infer_grouped_query(InferContext& ctx) {
   const DType dtype = ctx.input(kQuery).dtype;
-  for (int i = 0; i < ctx.num_outputs(); ++i) ctx.output(i).dtype = dtype;
+  const CacheCodes codes = cache_codes(ctx.node());
+  for (int i = 0; i < ctx.num_outputs(); ++i) {
+    ctx.output(i).dtype = codes.bits > 0 && (i == 1 || i == 2) ? codes.dtype() : dtype;
+  }
   const auto& query = ctx.input(kQuery).shape;
   if (!query) return;
   require(query->size() == 3, ErrorCode::kInvalidArgument, "the queries are ", to_string(*query));
@@ -398,7 +466,11 @@ void infer_grouped_query(InferContext& ctx) {
         room = Dim::max(longest->front(), (*past->shape)[2]);
       }
     }
-    ctx.output(i).shape = Dims{(*query)[0], heads.kv, room, size};
+    const Dim width = codes.bits == 4 ? Dim::divide(size + 1, 2) : size;
+    ctx.output(i).shape = Dims{(*query)[0], heads.kv, room, width};
+  }
+  if (ctx.num_outputs() > 3) {
+    ctx.output(3).shape = Dims{(*query)[0], heads.query, (*query)[1], unknown_dim(ctx, 3, 3)};
   }
 }
 

@@ -1,11 +1,12 @@
 // LinearAttention: a state [d_k, d_v] per head that every token decays, corrects, writes to and
-// reads from. Tokens follow one another; heads and sequences are independent.
+// reads from, and its gradient. Tokens follow one another; heads and sequences are independent.
 #include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "graph/gradient.h"
 #include "kernels/compute.h"
 #include "kernels/define.h"
 #include "kernels/infer_helpers.h"
@@ -106,6 +107,56 @@ struct Operands {
   C scale;
 };
 
+// One token of one head: how the state decays, what is written to it.
+template <class C>
+struct Step {
+  const C *k, *v, *decay;
+  int64_t decays;
+  C beta;
+
+  C factor(int64_t d) const {
+    return decay == nullptr ? C{1} : std::exp(decay[decays == 1 ? 0 : d]);
+  }
+};
+
+template <class C>
+Step<C> step_of(const Sizes& s, const Operands<C>& o, int64_t token, int64_t head) {
+  const int64_t own = s.decays / s.heads.state;
+  return {o.k + (token * s.heads.state + head) * s.key,
+          o.v + (token * s.heads.state + head) * s.value,
+          o.decay == nullptr ? nullptr : o.decay + token * s.decays + head * own, own,
+          o.beta == nullptr ? C{1} : o.beta[token * s.betas + (s.betas == 1 ? 0 : head)]};
+}
+
+// The state decays.
+template <class C>
+void decay_state(const Sizes& s, const Step<C>& step, C* state) {
+  if (step.decay == nullptr) return;
+  for (int64_t d = 0; d < s.key; ++d) {
+    const C factor = step.factor(d);
+    for (int64_t i = 0; i < s.value; ++i) state[d * s.value + i] *= factor;
+  }
+}
+
+// What is written at the token's key: beta times what the value has beyond the (decayed) state.
+template <class C>
+void correct(const Sizes& s, const Step<C>& step, bool delta, const C* state, C* rest) {
+  std::copy_n(step.v, s.value, rest);
+  if (!delta) return;
+  for (int64_t d = 0; d < s.key; ++d) add_scaled(-step.k[d], state + d * s.value, rest, s.value);
+}
+
+// The state of the token before becomes that of this one. `fresh`: memory for one value.
+template <class C>
+void write(const Sizes& s, const Step<C>& step, bool delta, C* state, C* fresh) {
+  decay_state(s, step, state);
+  correct(s, step, delta, state, fresh);
+  if (delta) {
+    for (int64_t i = 0; i < s.value; ++i) fresh[i] *= step.beta;
+  }
+  for (int64_t d = 0; d < s.key; ++d) add_scaled(step.k[d], fresh, state + d * s.value, s.value);
+}
+
 // All tokens of one sequence and one head of states.
 template <class C>
 void run_head(const KernelContext& ctx, const Sizes& s, const Operands<C>& o, int64_t sequence,
@@ -117,27 +168,7 @@ void run_head(const KernelContext& ctx, const Sizes& s, const Operands<C>& o, in
       check_running(ctx);
     }
     const int64_t token = sequence * s.steps + step;
-    const C* k = o.k + (token * s.heads.state + head) * s.key;
-    const C* v = o.v + (token * s.heads.state + head) * s.value;
-    if (o.decay != nullptr) {
-      const int64_t own = s.decays / s.heads.state;
-      const C* decay = o.decay + token * s.decays + head * own;
-      for (int64_t d = 0; d < s.key; ++d) {
-        const C factor = std::exp(decay[own == 1 ? 0 : d]);
-        for (int64_t i = 0; i < s.value; ++i) state[d * s.value + i] *= factor;
-      }
-    }
-    std::copy_n(v, s.value, fresh.begin());
-    if (o.beta != nullptr) {
-      for (int64_t d = 0; d < s.key; ++d) {
-        add_scaled(-k[d], state + d * s.value, fresh.data(), s.value);
-      }
-      const C beta = o.beta[token * s.betas + (s.betas == 1 ? 0 : head)];
-      for (C& value : fresh) value *= beta;
-    }
-    for (int64_t d = 0; d < s.key; ++d) {
-      add_scaled(k[d], fresh.data(), state + d * s.value, s.value);
-    }
+    write(s, step_of(s, o, token, head), o.beta != nullptr, state, fresh.data());
     for (int64_t i = head * group; i < (head + 1) * group; ++i) {
       const C* q = o.q + (token * s.heads.query + i) * s.key;
       C* to = y + (token * s.heads.query + i) * s.value;
@@ -158,6 +189,12 @@ std::vector<C> numbers_of(const Tensor& tensor) {
   return result;
 }
 
+template <class C>
+C scale_of(const Node& node, const Sizes& s) {
+  const auto given = static_cast<C>(node.get<float>("scale", 0.0f));
+  return given != 0 ? given : C{1} / std::sqrt(static_cast<C>(std::max<int64_t>(s.key, 1)));
+}
+
 void linear_attention(KernelContext& ctx) {
   const Rule rule = rule_of(ctx.node());
   const Sizes s = sizes_of(ctx, rule);
@@ -172,7 +209,6 @@ void linear_attention(KernelContext& ctx) {
            state_shape.to_string());
     }
   }
-  float scale = ctx.node().get<float>("scale", 0.0f);
   dispatch(FloatTypes{}, dtype, [&]<class T>() {
     using C = Compute<T>;
     Tensor& out = ctx.output(0, dtype, Shape{s.batch, s.steps, s.heads.query * s.value});
@@ -185,9 +221,8 @@ void linear_attention(KernelContext& ctx) {
     const Wide<T> q = wide(kQuery), k = wide(kKey), v = wide(kValue), decay = wide(kDecay),
                   beta = wide(kBeta);
     WideResult<T> result(out);
-    const C factor = scale != 0 ? static_cast<C>(scale)
-                                : C{1} / std::sqrt(static_cast<C>(std::max<int64_t>(s.key, 1)));
-    const Operands<C> operands{q.data(), k.data(), v.data(), decay.data(), beta.data(), factor};
+    const Operands<C> operands{q.data(),     k.data(),    v.data(),
+                               decay.data(), beta.data(), scale_of<C>(ctx.node(), s)};
     C* y = result.data();
     const int64_t size = s.key * s.value, group = s.heads.query / s.heads.state;
     for_items(ctx.pool(), s.batch * s.heads.state, s.steps * size * (3 + group),
@@ -202,6 +237,174 @@ void linear_attention(KernelContext& ctx) {
     dispatch(FloatTypes{}, state_dtype,
              [&]<class S>() { convert_all(states.data(), present->data<S>(), present->size()); });
   });
+}
+
+template <class C>
+C dot(const C* a, const C* b, int64_t n) {
+  C sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+// Where the gradients of the operands go; decay and beta may be null. Those of beta are one per
+// head.
+template <class C>
+struct Gradients {
+  C *q, *k, *v, *past, *decay, *beta;
+};
+
+// The way back through all tokens of one sequence and one head of states. `past`: its state in the
+// beginning; `dstate`: the gradient of the last state, which becomes that of the first one.
+//
+// States are kept at every `stride`-th token, and computed once more from there.
+template <class C>
+void run_head_back(const KernelContext& ctx, const Sizes& s, const Operands<C>& o, const C* dy,
+                   int64_t sequence, int64_t head, const C* past, C* dstate,
+                   const Gradients<C>& to) {
+  const int64_t group = s.heads.query / s.heads.state, size = s.key * s.value;
+  const auto stride = static_cast<int64_t>(
+      std::ceil(std::sqrt(static_cast<double>(std::max<int64_t>(s.steps, 1)))));
+  const bool delta = o.beta != nullptr;
+  std::vector<C> fresh(static_cast<size_t>(s.value)), rest(fresh), dfresh(fresh);
+  std::vector<C> state(past, past + size), kept;
+  const auto advance = [&](int64_t step) {
+    if (step % 64 == 0) check_running(ctx);
+    write(s, step_of(s, o, sequence * s.steps + step, head), delta, state.data(), fresh.data());
+  };
+  for (int64_t step = 0; step < s.steps; ++step) {
+    if (step % stride == 0) kept.insert(kept.end(), state.begin(), state.end());
+    advance(step);
+  }
+  std::vector<C> before(static_cast<size_t>(stride * size));  // the states in front of each token
+  for (int64_t first = (s.steps - 1) / stride * stride; first >= 0 && s.steps > 0;
+       first -= stride) {
+    const int64_t end = std::min(first + stride, s.steps);
+    std::copy_n(kept.begin() + first / stride * size, size, state.begin());
+    for (int64_t step = first; step < end; ++step) {
+      std::copy_n(state.begin(), size, before.begin() + (step - first) * size);
+      advance(step);
+    }
+    for (int64_t step = end - 1; step >= first; --step) {
+      const int64_t token = sequence * s.steps + step;
+      const Step<C> now = step_of(s, o, token, head);
+      C* decayed = before.data() + (step - first) * size;
+      std::copy_n(decayed, size, state.begin());
+      write(s, now, delta, state.data(), fresh.data());
+      decay_state(s, now, decayed);
+      for (int64_t i = head * group; i < (head + 1) * group; ++i) {
+        const C* q = o.q + (token * s.heads.query + i) * s.key;
+        const C* share = dy + (token * s.heads.query + i) * s.value;
+        C* dq = to.q + (token * s.heads.query + i) * s.key;
+        for (int64_t d = 0; d < s.key; ++d) {
+          dq[d] = o.scale * dot(state.data() + d * s.value, share, s.value);
+          add_scaled(o.scale * q[d], share, dstate + d * s.value, s.value);
+        }
+      }
+      C* dk = to.k + (token * s.heads.state + head) * s.key;
+      C* dv = to.v + (token * s.heads.state + head) * s.value;
+      std::fill_n(dv, s.value, C{0});
+      for (int64_t d = 0; d < s.key; ++d) {
+        dk[d] = dot(dstate + d * s.value, fresh.data(), s.value);
+        add_scaled(now.k[d], dstate + d * s.value, dv, s.value);
+      }
+      if (delta) {
+        correct(s, now, delta, decayed, rest.data());
+        to.beta[token * s.heads.state + head] = dot(rest.data(), dv, s.value);
+        for (int64_t i = 0; i < s.value; ++i) dv[i] *= now.beta;
+        for (int64_t d = 0; d < s.key; ++d) {
+          dk[d] -= dot(decayed + d * s.value, dv, s.value);
+          add_scaled(-now.k[d], dv, dstate + d * s.value, s.value);
+        }
+      }
+      if (now.decay == nullptr) continue;
+      C* ddecay = to.decay + token * s.decays + head * now.decays;
+      std::fill_n(ddecay, now.decays, C{0});
+      for (int64_t d = 0; d < s.key; ++d) {
+        ddecay[now.decays == 1 ? 0 : d] +=
+            dot(dstate + d * s.value, decayed + d * s.value, s.value);
+        const C factor = now.factor(d);
+        for (int64_t i = 0; i < s.value; ++i) dstate[d * s.value + i] *= factor;
+      }
+    }
+  }
+}
+
+// hugot.LinearAttentionGradient: the gradients of LinearAttention's operands in the type of the
+// queries. Inputs: its operands, the gradient of y and that of the last state (may be absent).
+void linear_attention_gradient(KernelContext& ctx) {
+  constexpr int kShare = 6, kStateShare = 7;
+  const Rule rule = rule_of(ctx.node());
+  const Sizes s = sizes_of(ctx, rule);
+  const DType dtype = ctx.input(kQuery).dtype();
+  const Shape state_shape{s.batch, s.heads.state, s.key, s.value};
+  const Shape y{s.batch, s.steps, s.heads.query * s.value};
+  for (const int i : {static_cast<int>(kPast), kShare, kStateShare}) {
+    const Shape& wanted = i == kShare ? y : state_shape;
+    if (has(ctx, i) && !(ctx.input(i).shape() == wanted)) {
+      fail(ErrorCode::kInvalidArgument, "input ", i, " is ", describe(ctx.input(i)),
+           ", but has to be ", wanted.to_string());
+    }
+  }
+  dispatch(FloatTypes{}, dtype, [&]<class T>() {
+    using C = Compute<T>;
+    const auto numbers = [&](int i, int64_t size) {
+      return has(ctx, i) ? numbers_of<C>(ctx.input(i)) : std::vector<C>(static_cast<size_t>(size));
+    };
+    const auto q = numbers(kQuery, 0), k = numbers(kKey, 0), v = numbers(kValue, 0),
+               decay = numbers(kDecay, 0), beta = numbers(kBeta, 0), dy = numbers(kShare, 0);
+    const auto past = numbers(kPast, state_shape.size());
+    auto dstate = numbers(kStateShare, state_shape.size());
+    const auto result = [&](int i, const Shape& shape) {
+      return WideResult<T>(ctx.output(i, dtype, shape));
+    };
+    auto dq = result(kQuery, ctx.input(kQuery).shape()), dk = result(kKey, ctx.input(kKey).shape()),
+         dv = result(kValue, ctx.input(kValue).shape()), dpast = result(kPast, state_shape),
+         ddecay = result(kDecay, Shape{s.batch, s.steps, s.decays}),
+         dbeta = result(kBeta, Shape{s.batch, s.steps, s.betas});
+    std::vector<C> betas(static_cast<size_t>(s.batch * s.steps * s.heads.state));
+    const Operands<C> operands{q.data(),
+                               k.data(),
+                               v.data(),
+                               rule.gated ? decay.data() : nullptr,
+                               rule.delta ? beta.data() : nullptr,
+                               scale_of<C>(ctx.node(), s)};
+    const Gradients<C> to{dq.data(),    dk.data(),     dv.data(),
+                          dpast.data(), ddecay.data(), betas.data()};
+    const int64_t size = s.key * s.value, group = s.heads.query / s.heads.state;
+    for_items(ctx.pool(), s.batch * s.heads.state, s.steps * size * (10 + 3 * group),
+              [&](int64_t item, int64_t end, int /*worker*/) {
+                for (; item < end; ++item) {
+                  run_head_back(ctx, s, operands, dy.data(), item / s.heads.state,
+                                item % s.heads.state, past.data() + item * size,
+                                dstate.data() + item * size, to);
+                }
+              });
+    std::copy(dstate.begin(), dstate.end(), dpast.data());
+    const int64_t shared = s.betas == 0 ? 1 : s.heads.state / s.betas;  // heads with one beta
+    for (int64_t i = 0; i < s.batch * s.steps * s.betas; ++i) {
+      C sum = 0;
+      for (int64_t h = 0; h < shared; ++h) sum += betas[static_cast<size_t>(i * shared + h)];
+      dbeta.data()[i] = sum;
+    }
+    for (WideResult<T>* part : {&dq, &dk, &dv, &dpast, &ddecay, &dbeta}) part->store();
+  });
+}
+
+void differentiate(GradientContext& g) {
+  const auto parts = g.writer().outputs("LinearAttentionGradient",
+                                        {g.x(kQuery), g.x(kKey), g.x(kValue), g.x(kPast),
+                                         g.x(kDecay), g.x(kBeta), g.dy_or_zeros(0), g.dy(1)},
+                                        g.node().attributes, 6, "hugot");
+  for (int i = 0; i < g.num_inputs(); ++i) {
+    if (g.x(i)) g.set(i, parts[static_cast<size_t>(i)]);
+  }
+}
+
+void infer_gradient(InferContext& ctx) {
+  for (int i = 0; i < ctx.num_outputs(); ++i) {
+    ctx.output(i).dtype = ctx.input(kQuery).dtype;
+    if (ctx.has_input(i)) ctx.output(i).shape = ctx.input(i).shape;
+  }
 }
 
 void infer(InferContext& ctx) {
@@ -231,7 +434,14 @@ void infer(InferContext& ctx) {
 namespace ops {
 
 OpDef onnx_LinearAttention(int) {
-  return define({3, 6}, attention::infer, attention::linear_attention, nullptr, {1, 2});
+  return with_gradient(
+      define({3, 6}, attention::infer, attention::linear_attention, nullptr, {1, 2}),
+      attention::differentiate);
+}
+
+OpDef hugot_LinearAttentionGradient(int) {
+  return define({3, 8}, attention::infer_gradient, attention::linear_attention_gradient, nullptr,
+                {1, 6});
 }
 
 }  // namespace ops

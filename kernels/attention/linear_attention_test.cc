@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "tests/gradient_check.h"
+#include "tests/graph_builder.h"
 #include "tests/harness.h"
 
 namespace hugot::test {
@@ -124,6 +126,33 @@ TEST_CASE("FlexAttention without bodies is attention") {
   refused("heads", {q, random_tensor(DType::kFloat32, {1, 2, 2, 3}, -1, 1, 1), q});
   refused("keys and values", {q, q, random_tensor(DType::kFloat32, {1, 1, 3, 3}, -1, 1, 1)});
   refused("a precision", {q, q, q}, {{"softmax_precision", int64_t{7}}});
+}
+
+TEST_CASE("FlexAttention with bodies has gradients") {
+  // The scores and a bias of the graph around; their tanh.
+  const auto body = [](bool captures) {
+    GraphBuilder b(23);
+    Fact fact;
+    fact.dtype = DType::kFloat64;
+    const ValueId scores = b.graph.add_input("scores", fact);
+    const ValueId bias = b.graph.add_input("bias", fact);
+    b.graph.outputs = {captures ? b.op("Add", {scores, bias}) : b.op("Tanh", {scores})};
+    return std::make_shared<const Graph>(b.graph);
+  };
+  const auto random = [](const Shape& shape, uint64_t seed) {
+    return random_tensor(DType::kFloat64, shape, -1, 1, seed);
+  };
+  const Case test = {
+      .name = "two bodies",
+      .op_type = "FlexAttention",
+      .inputs = {random({2, 4, 3, 8}, 1), random({2, 2, 5, 8}, 2), random({2, 2, 5, 6}, 3),
+                 random({4, 3, 5}, 4)},
+      .attributes = {{"score_mod", body(true)},
+                     {"prob_mod", body(false)},
+                     {"scale", 0.5f},
+                     {std::string(kCapturedAttribute), std::vector<std::string>{"bias"}}},
+      .domain = "ai.onnx.preview"};
+  CHECK(check_gradients(test) == 24);
 }
 
 }  // namespace hugot::test

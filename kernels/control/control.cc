@@ -198,17 +198,23 @@ ScanLayout scan_layout(const Node& node, int own_inputs) {
 
 namespace ops {
 
-OpDef onnx_If(int) { return control::define_control(1, control::infer_if, control::if_else); }
+OpDef onnx_If(int) {
+  return with_gradient(control::define_control(1, control::infer_if, control::if_else),
+                       control::rule::If);
+}
 
 OpDef onnx_Loop(int version) {
   // Version 1 wants one carried value at least; nobody minds if there is none.
   (void)version;
-  return control::define_control(0, control::infer_loop, control::loop);
+  return with_gradient(control::define_control(0, control::infer_loop, control::loop),
+                       control::rule::Loop);
 }
 
 OpDef onnx_Scan(int version) {
-  return version < 9 ? control::define_control(0, control::infer_scan_batch, control::scan_batch)
-                     : control::define_control(1, control::infer_scan, control::scan);
+  return with_gradient(
+      version < 9 ? control::define_control(0, control::infer_scan_batch, control::scan_batch)
+                  : control::define_control(1, control::infer_scan, control::scan),
+      control::rule::Scan);
 }
 
 OpDef onnx_SequenceMap(int) {

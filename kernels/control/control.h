@@ -30,6 +30,11 @@ void scan(KernelContext& ctx);
 void scan_batch(KernelContext& ctx);
 void sequence_map(KernelContext& ctx);
 
+// Gradient rules: control_gradient.cc.
+namespace rule {
+GradientRule If, Loop, Scan;
+}  // namespace rule
+
 }  // namespace hugot::control
 
 #endif  // HUGOT_KERNELS_CONTROL_CONTROL_H_

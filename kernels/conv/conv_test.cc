@@ -1,11 +1,14 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/harness.h"
 
 namespace hugot::test {
 namespace {
+
+using List = std::vector<int64_t>;
 
 Attributes list(const char* name, std::vector<int64_t> values) {
   return {{name, std::move(values)}};
@@ -314,6 +317,48 @@ TEST_CASE("what is no convolution is an error") {
               .op_type = "ConvWeightGradient",
               .inputs = {x, ones({1, 4, 3, 3}), Tensor::from<int64_t>({4}, {4, 2, -3, 3})},
               .domain = "hugot",
+              .error = ErrorCode::kInvalidArgument}});
+}
+
+TEST_CASE("convolutions with channels last") {
+  const auto turned = [](const Tensor& x, List perm) {
+    const Case transpose = {.name = "transpose",
+                            .op_type = "Transpose",
+                            .inputs = {x},
+                            .attributes = {{"perm", std::move(perm)}}};
+    return run_node(node_of(transpose), {x})[0];
+  };
+  const List last = {0, 2, 3, 1};
+  const Tensor x = random_tensor(DType::kFloat32, {2, 4, 7, 6}, -1, 1, 1),
+               w = random_tensor(DType::kFloat32, {6, 2, 3, 2}, -1, 1, 2),
+               b = random_tensor(DType::kFloat32, {6}, -1, 1, 3);
+  Attributes attributes = {
+      {"group", int64_t{2}}, {"pads", List{1, 0, 1, 1}}, {"strides", List{2, 1}}};
+  const Case conv = {
+      .name = "conv", .op_type = "Conv", .inputs = {x, w, b}, .attributes = attributes};
+  const Tensor y = turned(run_node(node_of(conv), {x, w, b})[0], last);
+  run_cases({{.name = "all",
+              .op_type = "NhwcConv",
+              .inputs = {turned(x, last), turned(w, last), b},
+              .attributes = attributes,
+              .expected = {y},
+              .domain = "com.microsoft"}});
+  const Tensor z = random_tensor(DType::kFloat32, y.shape(), -1, 1, 4);
+  Tensor sum(DType::kFloat32, y.shape());
+  for (int64_t i = 0; i < y.size(); ++i) {
+    sum.data<float>()[i] = std::max(y.data<float>()[i] + z.data<float>()[i], 0.0f);
+  }
+  attributes["activation"] = std::string("Relu");
+  run_cases({{.name = "but the weight",
+              .op_type = "NhwcFusedConv",
+              .inputs = {turned(x, last), w, b, z},
+              .attributes = attributes,
+              .expected = {sum},
+              .domain = "com.microsoft"},
+             {.name = "no image",
+              .op_type = "NhwcConv",
+              .inputs = {b, w},
+              .domain = "com.microsoft",
               .error = ErrorCode::kInvalidArgument}});
 }
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "kernels/compute.h"
 #include "kernels/conv/maps.h"
+#include "kernels/conv/phases.h"
 #include "kernels/define.h"
 #include "kernels/infer_helpers.h"
 #include "kernels/ops.h"
@@ -134,6 +135,67 @@ void check_types(const Tensor& a, const Tensor& b) {
           " differ in type");
 }
 
+// Filters in the order of Phases.
+class PackedPhases final : public Prepared {
+ public:
+  PackedPhases(const Geometry& g, const Tensor& w, BlockStore& store)
+      : bytes_(w.bytes()), data_(store.array<float>(static_cast<size_t>(w.size()), [&](float* to) {
+          Phases::pack(g, w.data<float>(), to);
+        })) {}
+  size_t bytes() const override { return bytes_; }
+  const float* data() const { return data_.get(); }
+
+ private:
+  size_t bytes_;
+  std::shared_ptr<const float> data_;
+};
+
+std::shared_ptr<const Prepared> prepare(const Node& node, std::span<const Tensor* const> constants,
+                                        BlockStore& store) {
+  const Tensor* w = constants[1];
+  const int64_t groups = node.get<int64_t>("group", 1);
+  if (w == nullptr || w->dtype() != DType::kFloat32 || (w->rank() != 3 && w->rank() != 4) ||
+      w->size() == 0 || groups < 1 || w->shape()[0] % groups != 0 || node.has("output_shape")) {
+    return nullptr;
+  }
+  Geometry g;
+  g.spatial = w->rank() - 2;
+  g.groups = groups;
+  g.channels = w->shape()[1];
+  g.filters = w->shape()[0] / groups;
+  for (int i = 0; i < g.spatial; ++i) {
+    const Window window = window_of(node, i, g.spatial);
+    if (window.padding != Window::Padding::kGiven) return nullptr;
+    Axis& axis = g.axes[static_cast<size_t>(i)];
+    axis = {.kernel = w->shape()[i + 2],
+            .stride = window.stride,
+            .dilation = window.dilation,
+            .before = window.before};
+    if (!Phases::takes(axis)) return nullptr;
+  }
+  return std::make_shared<PackedPhases>(g, *w, store);
+}
+
+// By phases where they fit.
+bool transpose_directly(KernelContext& ctx, const Geometry& g, const float* x, const float* w,
+                        const float* bias, float* y) {
+  const Phases phases(g);
+  if (!phases.fits()) return false;
+  std::vector<float> own;
+  const auto* prepared = static_cast<const PackedPhases*>(ctx.prepared());
+  if (prepared == nullptr) {
+    own.resize(static_cast<size_t>(g.groups * g.filters * g.channels * g.kernel_size()));
+    Phases::pack(g, w, own.data());
+  }
+  phases.run(ctx, x, prepared != nullptr ? prepared->data() : own.data(), bias, y);
+  return true;
+}
+// For exactness rather than speed.
+bool transpose_directly(KernelContext&, const Geometry&, const double*, const double*,
+                        const double*, double*) {
+  return false;
+}
+
 void transpose(KernelContext& ctx) {
   const Tensor &x = ctx.input(0), &w = ctx.input(1);
   check_types(x, w);
@@ -148,10 +210,13 @@ void transpose(KernelContext& ctx) {
     Tensor& out = ctx.output(0, x.dtype(), shape);
     if (out.size() == 0) return;
     const Wide<T> wide_x(x), wide_w(w);
+    const Wide<T> wide_bias = bias == nullptr ? Wide<T>() : Wide<T>(*bias);
     WideResult<T> result(out);
     Compute<T>* y = result.data();
     if (w.size() == 0) {
       std::fill_n(y, out.size(), Compute<T>{0});
+    } else if (transpose_directly(ctx, g, wide_x.data(), wide_w.data(), wide_bias.data(), y)) {
+      return result.store();
     } else {
       spread(ctx, g, wide_x.data(), wide_w.data(), y);
     }
@@ -212,8 +277,9 @@ void transpose_weight_gradient(KernelContext& ctx) {
 namespace ops {
 
 OpDef onnx_ConvTranspose(int) {
-  return with_gradient(define({2, 3}, conv::infer, conv::transpose, batch_images),
-                       conv::rule::ConvTranspose);
+  OpDef op = define({2, 3}, conv::infer, conv::transpose, batch_images);
+  op.prepare = conv::prepare;
+  return with_gradient(std::move(op), conv::rule::ConvTranspose);
 }
 
 OpDef hugot_ConvTransposeInputGradient(int) {

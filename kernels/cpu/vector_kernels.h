@@ -106,6 +106,28 @@ struct PadRowsArgs {
   int64_t first, last;          // the elements of such a row that are no border
 };
 
+// One axis of a pool: output o meets the elements o * stride + k * dilation - before.
+struct PoolAxis {
+  int64_t in, out, kernel, stride, dilation, before;
+
+  // Elements from the first one that an output meets to the last one, padding and all others.
+  int64_t reach() const {
+    const int64_t last = (out - 1) * stride + (kernel - 1) * dilation + 1;
+    return last > before + in ? last : before + in;
+  }
+};
+
+// A pool of one image x [rows.in, columns.in] to y [rows.out, columns.out]. What lies outside of
+// the image is -inf for maxima and 0 for sums. A window is folded along its columns, then these
+// are.
+struct PoolArgs {
+  PoolAxis rows, columns;
+  const float* x;
+  float* y;
+  float* row;  // memory for columns.reach() + kPoolSlack floats
+};
+inline constexpr int64_t kPoolSlack = 64;
+
 // Attention of one sequence; see attention.h, which documents the fields.
 struct AttentionArgs {
   int64_t query_length = 0, key_length = 0;
@@ -240,6 +262,10 @@ struct VectorKernels {
   int64_t conv_block;
   void (*conv)(const ConvArgs* args);
   void (*pad_rows)(const PadRowsArgs* args);
+
+  // Maxima and sums over the windows of one image; see PoolArgs.
+  void (*pool_max)(const PoolArgs* args);
+  void (*pool_sum)(const PoolArgs* args);
 
   // Attention building blocks; callers use attention.h.
   int64_t (*attention_scratch)(const AttentionArgs* args);

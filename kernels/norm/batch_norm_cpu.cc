@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -11,10 +12,11 @@ namespace {
 // The input as [batch, channels, inner]; without axis 1 there is one channel.
 struct Layout {
   int64_t batch, channels, inner;
-  explicit Layout(const Shape& shape)
-      : batch(shape.rank() > 0 ? shape[0] : 1),
-        channels(shape.rank() > 1 ? shape[1] : 1),
-        inner(shape.rank() > 2 ? shape.product(2, shape.rank()) : 1) {}
+  Layout(const Node& node, const Shape& shape) : batch(shape.rank() > 0 ? shape[0] : 1) {
+    const int axis = batch_norm_inner(node, shape.rank());
+    channels = shape.rank() > 1 ? shape.product(1, axis) : 1;
+    inner = shape.rank() > 1 ? shape.product(axis, shape.rank()) : 1;
+  }
 };
 
 // Statistics and parameters are used in float64: there is one of each per channel.
@@ -54,10 +56,10 @@ Statistics statistics_of(const T* x, const Layout& layout) {
   return result;
 }
 
-void store_running(KernelContext& ctx, int output, const Tensor& before,
-                   const std::vector<double>& old, const std::vector<double>& now) {
+// old * momentum + now * (1 - momentum)
+void store_statistics(KernelContext& ctx, int output, const Tensor& before, double momentum,
+                      const std::vector<double>& old, const std::vector<double>& now) {
   if (!ctx.wants_output(output)) return;
-  const auto momentum = static_cast<double>(ctx.node().get("momentum", 0.9f));
   Tensor& running = ctx.output(output, before.dtype(), before.shape());
   dispatch(FloatTypes{}, before.dtype(), [&]<class T>() {
     for (size_t c = 0; c < now.size(); ++c) {
@@ -66,25 +68,23 @@ void store_running(KernelContext& ctx, int output, const Tensor& before,
   });
 }
 
-// Whether the node trains, by the rules of its version.
-bool trains(const KernelContext& ctx) {
-  const Node& node = ctx.node();
+}  // namespace
+
+bool trains_batch_norm(const Node& node) {
   const int version = node.op->since_version;
-  require(node.get<int64_t>("spatial", 1) != 0, ErrorCode::kUnsupported,
-          "attribute spatial = 0 is not supported");
   if (version >= 14) return node.get<int64_t>("training_mode", 0) != 0;
-  const bool training = version < 7 ? node.get<int64_t>("is_test", 0) == 0 : ctx.num_outputs() > 1;
-  require(!training, ErrorCode::kUnsupported, "training mode of version ", version,
-          " is not supported");
-  return false;
+  if (version < 7) return node.get<int64_t>("is_test", 0) == 0;
+  return node.outputs.size() > 1;
 }
 
-}  // namespace
+int batch_norm_inner(const Node& node, int rank) {
+  return node.get<int64_t>("spatial", 1) != 0 ? std::min(rank, 2) : rank;
+}
 
 void batch_norm(KernelContext& ctx) {
   const Tensor& x = ctx.input(0);
-  const Layout layout(x.shape());
-  const bool training = trains(ctx);
+  const Layout layout(ctx.node(), x.shape());
+  const bool training = trains_batch_norm(ctx.node());
   const std::vector<double> scale = per_channel(ctx.input(1), layout.channels);
   const std::vector<double> bias = per_channel(ctx.input(2), layout.channels);
   const Statistics given{per_channel(ctx.input(3), layout.channels),
@@ -105,10 +105,12 @@ void batch_norm(KernelContext& ctx) {
         to[i] = convert<T>((convert<C>(from[i]) - mean) * factor + shift);
       }
     }
-    if (training) {
-      store_running(ctx, 1, ctx.input(3), given.mean, used.mean);
-      store_running(ctx, 2, ctx.input(4), given.variance, used.variance);
-    }
+    // In inference of old versions, too, where nothing moves them.
+    const auto momentum = training ? static_cast<double>(ctx.node().get("momentum", 0.9f)) : 1.0;
+    store_statistics(ctx, 1, ctx.input(3), momentum, given.mean, used.mean);
+    store_statistics(ctx, 2, ctx.input(4), momentum, given.variance, used.variance);
+    store_statistics(ctx, 3, ctx.input(3), 0, used.mean, used.mean);
+    store_statistics(ctx, 4, ctx.input(4), 0, used.variance, used.variance);
   });
 }
 

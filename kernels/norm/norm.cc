@@ -74,17 +74,21 @@ Batching batch_gradient(const BatchQuery& query) {
 
 void infer_batch_norm(InferContext& ctx) {
   infer_same_as_input(ctx);
-  for (int i = 1; i < std::min(ctx.num_outputs(), 3); ++i) {
-    ctx.output(i).dtype = input_dtype(ctx, 2 + i);
-    ctx.output(i).shape = ctx.input(2 + i).shape;
+  for (int i = 1; i < ctx.num_outputs(); ++i) {
+    const int like = i % 2 == 1 ? 3 : 4;  // a mean or a variance
+    ctx.output(i).dtype = input_dtype(ctx, like);
+    ctx.output(i).shape = ctx.input(like).shape;
   }
 }
 
 // Every row has its own result unless the statistics are those of the batch.
 Batching batch_batch_norm(const BatchQuery& query) {
-  if (query.node().get<int64_t>("training_mode", 0) != 0) return Batching::kLoop;
-  constexpr int64_t kChannels = 1;
-  return batch_over_axes(query, std::span(&kChannels, 1));
+  const Node& node = query.node();
+  const int rank = query.input_fact(0).rank();
+  if (rank < 2 || trains_batch_norm(node)) return Batching::kLoop;
+  std::vector<int64_t> axes(static_cast<size_t>(batch_norm_inner(node, rank) - 1));
+  std::iota(axes.begin(), axes.end(), 1);
+  return batch_over_axes(query, axes);
 }
 
 }  // namespace

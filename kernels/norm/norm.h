@@ -20,8 +20,14 @@ void rms_norm(KernelContext& ctx);
 // LayerNormalization over the last axis. float32 and float64.
 void layer_norm_gradient(KernelContext& ctx);
 
-// BatchNormalization over axis 1; in training mode with the statistics of the batch.
+// BatchNormalization over axis 1 (with spatial = 0, an attribute of old versions: over all axes but
+// the first); in training mode with the statistics of the batch. Outputs: y, the running mean and
+// variance, and in versions before 14 those of the batch.
 void batch_norm(KernelContext& ctx);
+// Whether a node of BatchNormalization trains, by the rules of its version.
+bool trains_batch_norm(const Node& node);
+// The first axis of the statistics that is not theirs: 2, or the rank for spatial = 0.
+int batch_norm_inner(const Node& node, int rank);
 
 // GroupNormalization, and InstanceNormalization, where every channel is a group: the groups of each
 // instance get mean 0 and variance 1, then scale and bias by channel (version 18 of

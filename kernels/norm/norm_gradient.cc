@@ -89,8 +89,9 @@ void RMSNormalization(G& g) { row_normalization(g, false, 1); }
 // otherwise.
 void BatchNormalization(G& g) {
   const int rank = g.x().rank();
-  const bool training = g.since_version() >= 14 && g.node().get<int64_t>("training_mode", 0) != 0;
-  std::vector<int64_t> inner(static_cast<size_t>(std::max(rank - 2, 0)));
+  const bool training = trains_batch_norm(g.node());
+  const int last = batch_norm_inner(g.node(), rank);
+  std::vector<int64_t> inner(static_cast<size_t>(rank - last));
   std::iota(inner.begin(), inner.end(), 1);
   // One number per channel, as it meets axis 1 of x.
   const auto along_channels = [&](int i) {
@@ -99,7 +100,7 @@ void BatchNormalization(G& g) {
   Term center = along_channels(3), variance = along_channels(4);
   if (training) {
     std::vector<int64_t> others = {0};
-    for (int64_t axis = 2; axis < rank; ++axis) others.push_back(axis);
+    for (int64_t axis = last; axis < rank; ++axis) others.push_back(axis);
     const Term axes = g.writer().integers(others);
     center = mean(g.x(), axes);
     variance = mean(square(g.x() - center), axes);
@@ -112,11 +113,12 @@ void BatchNormalization(G& g) {
     const auto running = [&](int i, const Term& now) {
       return g.x(i) * momentum + reshape_like(now, g.x(i)) * (1 - momentum);
     };
-    if (g.dy(1)) outputs.push_back(running(3, cast_to(center, g.x(3).dtype())));
-    if (g.dy(2)) {
-      outputs.resize(2);
-      outputs.push_back(running(4, cast_to(variance, g.x(4).dtype())));
-    }
+    outputs.resize(5);
+    const Term now = cast_to(center, g.x(3).dtype()), spread = cast_to(variance, g.x(4).dtype());
+    if (g.dy(1)) outputs[1] = running(3, now);
+    if (g.dy(2)) outputs[2] = running(4, spread);
+    if (g.dy(3)) outputs[3] = reshape_like(now, g.x(3));
+    if (g.dy(4)) outputs[4] = reshape_like(spread, g.x(4));
   }
   g.differentiate(outputs);
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "kernels/composite.h"
 #include "kernels/define.h"
 #include "kernels/infer_helpers.h"
 #include "kernels/ops.h"
@@ -109,6 +110,31 @@ void infer_max_roi_pool(InferContext& ctx) {
 void infer_roi_align(InferContext& ctx) {
   infer_regions(ctx, ctx.node().get<int64_t>("output_height", 1),
                 ctx.node().get<int64_t>("output_width", 1));
+}
+
+// The gradients of inputs 1 and behind.
+void infer_region_gradients(InferContext& ctx) {
+  for (int i = 0; i < ctx.num_outputs(); ++i) {
+    ctx.output(i).dtype = ctx.input(i + 1).dtype;
+    ctx.output(i).shape = ctx.input(i + 1).shape;
+  }
+}
+
+void infer_nhwc(InferContext& ctx) {
+  const Fact& x = ctx.input(0);
+  ctx.output(0).dtype = x.dtype;
+  if (!x.shape) return;
+  require_spatial_axes(x.rank());
+  ctx.output(0).shape = unknown_dims(ctx, 0, x.rank());
+  ctx.output(0).shape->front() = x.shape->front();
+  ctx.output(0).shape->back() = x.shape->back();
+}
+
+// The channels come last.
+bool nhwc_max_pool(Expansion& e) {
+  if (!e.ranks_known()) return false;
+  e.set(0, channels_last(e.op("MaxPool", {channels_first(e.x(0))}, e.node().attributes)));
+  return true;
 }
 
 }  // namespace
@@ -224,10 +250,25 @@ OpDef onnx_MaxUnpool(int) {
 }
 
 OpDef onnx_MaxRoiPool(int) {
-  return define({2, 2}, pooling::infer_max_roi_pool, pooling::max_roi_pool);
+  return with_gradient(define({2, 2}, pooling::infer_max_roi_pool, pooling::max_roi_pool),
+                       pooling::rule::MaxRoiPool);
 }
 
-OpDef onnx_RoiAlign(int) { return define({3, 3}, pooling::infer_roi_align, pooling::roi_align); }
+OpDef hugot_MaxRoiPoolGradient(int) {
+  return define({3, 3}, pooling::infer_region_gradients, pooling::max_roi_pool_gradient);
+}
+
+OpDef onnx_RoiAlign(int) {
+  return with_gradient(define({3, 3}, pooling::infer_roi_align, pooling::roi_align),
+                       pooling::rule::RoiAlign);
+}
+
+OpDef hugot_RoiAlignGradient(int) {
+  return define({4, 4}, pooling::infer_region_gradients, pooling::roi_align_gradient, nullptr,
+                {2, 2});
+}
+
+OpDef ms_NhwcMaxPool(int) { return composite({1, 1}, pooling::infer_nhwc, pooling::nhwc_max_pool); }
 
 }  // namespace ops
 }  // namespace hugot

@@ -50,11 +50,16 @@ void max_unpool(KernelContext& ctx);
 void check_bins(int64_t height, int64_t width);
 void max_roi_pool(KernelContext& ctx);
 void roi_align(KernelContext& ctx);
+// hugot.MaxRoiPoolGradient: the gradient of x from that of y, x and the regions.
+void max_roi_pool_gradient(KernelContext& ctx);
+// hugot.RoiAlignGradient: the gradients of x and of the regions from that of y, x, the regions and
+// their images.
+void roi_align_gradient(KernelContext& ctx);
 
 // Gradient rules: pooling_gradient.cc.
 namespace rule {
-GradientRule AveragePool, AveragePoolGradient, GlobalLpPool, LpPool, Lrn, MaxPool, MaxUnpool,
-    SumPool, SumPoolGradient;
+GradientRule AveragePool, AveragePoolGradient, GlobalLpPool, LpPool, Lrn, MaxPool, MaxRoiPool,
+    MaxUnpool, RoiAlign, SumPool, SumPoolGradient;
 }  // namespace rule
 
 }  // namespace hugot::pooling

@@ -45,6 +45,23 @@ void MaxPool(G& g) {
   g.set(0, reshape_like(sums, x));
 }
 
+// Regions count in whole elements: their gradient is zero.
+void MaxRoiPool(G& g) {
+  g.set(0, g.writer().op("MaxRoiPoolGradient", {g.dy(), g.x(0), g.x(1)}, g.node().attributes,
+                         "hugot"));
+}
+
+void RoiAlign(G& g) {
+  Attributes attributes = g.node().attributes;
+  if (g.since_version() < 16) {
+    attributes["coordinate_transformation_mode"] = std::string("output_half_pixel");
+  }
+  const auto parts = g.writer().outputs("RoiAlignGradient", {g.dy(), g.x(0), g.x(1), g.x(2)},
+                                        std::move(attributes), 2, "hugot");
+  g.set(0, parts[0]);
+  g.set(1, parts[1]);
+}
+
 void LpPool(G& g) {
   const double p = exponent_of(g.node());
   const Term x = g.x();

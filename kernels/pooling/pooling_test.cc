@@ -337,6 +337,16 @@ TEST_CASE("regions") {
   });
 }
 
+TEST_CASE("NhwcMaxPool has its channels last") {
+  run_cases(
+      {{.name = "two channels",
+        .op_type = "NhwcMaxPool",
+        .inputs = {numbers(DType::kInt8, {1, 2, 3, 2}, {1, -1, 2, -2, 3, -3, 4, -4, 5, 0, 6, -6})},
+        .attributes = {{"kernel_shape", List{2, 2}}},
+        .expected = {numbers(DType::kInt8, {1, 1, 2, 2}, {5, 0, 6, 0})},
+        .domain = "com.microsoft"}});
+}
+
 TEST_CASE("what is no pool is an error") {
   const Tensor x = floats({1, 1, 2, 2}, {1, 2, 3, 4});
   const int64_t huge = int64_t{1} << 62;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <span>
 
 #include "base/error.h"
@@ -215,6 +216,25 @@ void fold_axis(const Axis& axis, std::span<const Tap> taps, int64_t outer, int64
   }
 }
 
+// A pool along one or two axes whose windows do not reach far beyond the image, as the vector
+// kernels take it.
+std::optional<cpu::PoolArgs> vector_pool(const Pool& pool) {
+  if (pool.spatial > 2) return std::nullopt;
+  const auto axis_of = [](const Axis& a) {
+    return cpu::PoolAxis{a.in, a.out, a.kernel, a.stride, a.dilation, a.before};
+  };
+  const auto last = static_cast<size_t>(pool.spatial - 1);
+  const cpu::PoolArgs args{.rows = axis_of(pool.spatial == 2 ? pool.axes[0] : Axis()),
+                           .columns = axis_of(pool.axes[last]),
+                           .x = nullptr,
+                           .y = nullptr,
+                           .row = nullptr};
+  for (const cpu::PoolAxis& axis : {args.rows, args.columns}) {
+    if (axis.reach() > 4 * (axis.in + axis.out) + 256) return std::nullopt;
+  }
+  return args;
+}
+
 // y = finish(fold of the windows of x, from `start` on), by planes. A window is a box, so it can be
 // folded along one axis after the other: along the first one by `first`, then by `next`.
 template <class T, class First, class Next, class Finish>
@@ -227,6 +247,28 @@ void fold_windows(KernelContext& ctx, const Pool& pool, const Windows& windows, 
   const Wide<T> x(in);
   WideResult<T> result(out);
   C* y = result.data();
+  if constexpr (std::is_same_v<C, float> && std::is_same_v<First, Next> &&
+                (std::is_same_v<First, Max> || std::is_same_v<First, Sum>)) {
+    if (const auto all = vector_pool(pool)) {
+      const cpu::VectorKernels& kernels = cpu::active_kernels();
+      const auto kernel = std::is_same_v<First, Max> ? kernels.pool_max : kernels.pool_sum;
+      const auto length = static_cast<size_t>(all->columns.reach() + cpu::kPoolSlack);
+      for_items(ctx.pool(), pool.planes, (pool.inputs + pool.outputs) * 4,
+                [&](int64_t plane, int64_t end, int /*worker*/) {
+                  std::vector<float> row(length);
+                  cpu::PoolArgs args = *all;
+                  args.row = row.data();
+                  for (; plane < end; ++plane) {
+                    check_running(ctx);
+                    args.x = x.data() + plane * pool.inputs;
+                    args.y = y + plane * pool.outputs;
+                    kernel(&args);
+                    finish(args.y);
+                  }
+                });
+      return result.store();
+    }
+  }
   for_planes(ctx, pool, windows, [&](int64_t plane, std::vector<int64_t>& /*rows*/) {
     const C* from = x.data() + plane * pool.inputs;
     C* const last = y + plane * pool.outputs;

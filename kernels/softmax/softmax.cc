@@ -37,7 +37,11 @@ OpDef define(KernelFunction cpu, GradientRule* gradient = nullptr) {
 
 namespace hugot::ops {
 
-OpDef onnx_Hardmax(int) { return softmax::define(softmax::kernel<softmax::Kind::kHardmax>); }
+OpDef onnx_Hardmax(int) {
+  OpDef op = softmax::define(softmax::kernel<softmax::Kind::kHardmax>);
+  op.gradient = softmax::rule::Hardmax;
+  return op;
+}
 OpDef onnx_LogSoftmax(int) {
   return softmax::define(softmax::kernel<softmax::Kind::kLogSoftmax>, softmax::rule::LogSoftmax);
 }

@@ -22,7 +22,7 @@ void kernel(KernelContext& ctx);
 
 // Gradient rules: softmax_gradient.cc.
 namespace rule {
-GradientRule LogSoftmax, Softmax;
+GradientRule Hardmax, LogSoftmax, Softmax;
 }  // namespace rule
 
 }  // namespace hugot::softmax

@@ -22,6 +22,9 @@ Term row_sum(G& g, const Term& x) {
 
 }  // namespace
 
+// It is constant between its steps.
+void Hardmax(G& /*g*/) {}
+
 void Softmax(G& g) { g.set(0, g.y() * (g.dy() - row_sum(g, g.dy() * g.y()))); }
 void LogSoftmax(G& g) { g.set(0, g.dy() - exp(g.y()) * row_sum(g, g.dy())); }
 

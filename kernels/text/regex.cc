@@ -17,21 +17,21 @@ bool is_word(char32_t c) {
 
 }  // namespace
 
-FullMatch::FullMatch(std::string_view pattern) {
+Regex::Regex(std::string_view pattern) {
   const std::unique_ptr<RegexNode> tree = parse_regex(pattern);
   const uint32_t match = add({});
   first_ = compile(*tree, match);
   known_sets_.clear();
 }
 
-uint32_t FullMatch::add(const State& state) {
+uint32_t Regex::add(const State& state) {
   require(states_.size() < kMaxStates, ErrorCode::kUnsupported,
           "the regular expression is too large");
   states_.push_back(state);
   return static_cast<uint32_t>(states_.size() - 1);
 }
 
-uint32_t FullMatch::index_of(const CodePointSet& set) {
+uint32_t Regex::index_of(const CodePointSet& set) {
   std::vector<char32_t> key;
   for (const CodePointSet::Range& range : set.ranges()) {
     key.push_back(range.first);
@@ -47,7 +47,7 @@ uint32_t FullMatch::index_of(const CodePointSet& set) {
   return entry->second;
 }
 
-uint32_t FullMatch::compile(const RegexNode& node, uint32_t next) {
+uint32_t Regex::compile(const RegexNode& node, uint32_t next) {
   switch (node.kind) {
     case RegexNode::Kind::kEmpty:
       return next;
@@ -72,7 +72,7 @@ uint32_t FullMatch::compile(const RegexNode& node, uint32_t next) {
   return repeat(node, next);
 }
 
-uint32_t FullMatch::repeat(const RegexNode& node, uint32_t next) {
+uint32_t Regex::repeat(const RegexNode& node, uint32_t next) {
   const RegexNode& child = *node.children.front();
   if (node.max == RegexNode::kUnlimited) {
     const uint32_t loop = add({.kind = State::Kind::kSplit, .other = next});
@@ -95,37 +95,47 @@ uint32_t FullMatch::repeat(const RegexNode& node, uint32_t next) {
   return next;
 }
 
-// The states that a text has led to.
-class FullMatch::Run {
+// The states that a text has led to, each with the first place from which a match can be there.
+class Regex::Run {
  public:
-  Run(const FullMatch& regex, std::string_view text)
+  Run(const Regex& regex, std::string_view text)
       : regex_(regex), text_(text), seen_(regex.states_.size(), 0) {}
 
-  bool run() {
-    std::vector<uint32_t> here = {};
-    enter(regex_.first_, 0, here);
-    for (size_t pos = 0; pos < text_.size() && !here.empty();) {
+  // The longest match that begins at `from` or, if `anywhere`, at the first possible place behind.
+  std::optional<Span> run(size_t from, bool anywhere) {
+    std::optional<Span> found;
+    std::vector<Thread> here, then;
+    enter(regex_.first_, from, from, here);
+    for (size_t pos = from;;) {
+      for (const Thread& thread : here) {
+        if (regex_.states_[thread.state].kind == State::Kind::kMatch) found = {thread.begin, pos};
+      }
+      if (found) std::erase_if(here, [&](const Thread& t) { return t.begin > found->begin; });
+      const bool over = here.empty() && (found || !anywhere);
+      if (over || pos == text_.size()) return found;
       const char32_t c = decode_utf8(text_, pos);
-      std::vector<uint32_t>& then = spare_;
       then.clear();
       ++step_;
-      for (const uint32_t id : here) {
-        const State& state = regex_.states_[id];
+      for (const Thread& thread : here) {
+        const State& state = regex_.states_[thread.state];
         if (state.kind == State::Kind::kSet && regex_.sets_[state.set].contains(c)) {
-          enter(state.next, pos, then);
+          enter(state.next, pos, thread.begin, then);
         }
       }
+      if (anywhere && !found) enter(regex_.first_, pos, pos, then);
       std::swap(here, then);
     }
-    for (const uint32_t id : here) {
-      if (regex_.states_[id].kind == State::Kind::kMatch) return true;
-    }
-    return false;
   }
 
  private:
+  // In the order of `begin`.
+  struct Thread {
+    uint32_t state;
+    size_t begin;
+  };
+
   // Adds to `to` the states that a text can wait in when it has come to `id` at `pos`.
-  void enter(uint32_t id, size_t pos, std::vector<uint32_t>& to) {
+  void enter(uint32_t id, size_t pos, size_t begin, std::vector<Thread>& to) {
     pending_.push_back(id);
     while (!pending_.empty()) {
       const uint32_t top = pending_.back();
@@ -143,7 +153,7 @@ class FullMatch::Run {
           break;
         case State::Kind::kSet:
         case State::Kind::kMatch:
-          to.push_back(top);
+          to.push_back({top, begin});
           break;
       }
     }
@@ -170,18 +180,24 @@ class FullMatch::Run {
     return (before != behind) == (assertion == Assertion::kWordBorder);
   }
 
-  const FullMatch& regex_;
+  const Regex& regex_;
   std::string_view text_;
   size_t step_ = 1;
   std::vector<size_t> seen_;  // the step in which each state was entered last
-  std::vector<uint32_t> spare_, pending_;
+  std::vector<uint32_t> pending_;
 };
 
-bool FullMatch::matches(std::string_view text) const {
-  return validate_utf8(text) == kValidUtf8 && Run(*this, text).run();
+bool Regex::matches(std::string_view text) const {
+  if (validate_utf8(text) != kValidUtf8) return false;
+  const std::optional<Span> longest = Run(*this, text).run(0, false);
+  return longest && longest->end == text.size();
 }
 
-size_t FullMatch::bytes() const {
+std::optional<Regex::Span> Regex::find(std::string_view text, size_t from) const {
+  return Run(*this, text).run(from, true);
+}
+
+size_t Regex::bytes() const {
   constexpr size_t kPages = 8;  // of 32 bytes, about
   return states_.size() * sizeof(State) + sets_.size() * (sizeof(CodePointMatcher) + kPages * 32);
 }

@@ -1,10 +1,12 @@
-// Regular expressions in RE2's syntax, for matches of whole texts.
+// Regular expressions in RE2's syntax.
 #ifndef HUGOT_KERNELS_TEXT_REGEX_H_
 #define HUGOT_KERNELS_TEXT_REGEX_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -34,21 +36,30 @@ struct RegexNode {
 
 // Syntax: github.com/google/re2/wiki/Syntax, with the default options of RE2: Perl's classes and
 // \b; ^ and $ are the ends of the text unless (?m) says lines. Which text a group or a lazy
-// operator takes makes no difference to whole matches. Throws kInvalidData, with the position, for
-// a malformed pattern and kUnsupported for \C, a byte.
+// operator takes makes no difference to whole or longest matches. Throws kInvalidData, with the
+// position, for a malformed pattern and kUnsupported for \C, a byte.
 std::unique_ptr<RegexNode> parse_regex(std::string_view pattern);
 
 // A pattern, compiled to a nondeterministic automaton whose states are followed all at once: time
 // is at most proportional to pattern size times text size, for every pattern. Immutable and
 // thread-safe.
-class FullMatch {
+class Regex {
  public:
   // Throws what parse_regex throws, and kUnsupported for a pattern that is too large.
-  explicit FullMatch(std::string_view pattern);
+  explicit Regex(std::string_view pattern);
 
   // Whether the pattern matches the whole text. A text that is not UTF-8 has bytes that nothing
   // matches.
   bool matches(std::string_view text) const;
+
+  // Bytes [begin, end) of a text.
+  struct Span {
+    size_t begin = 0, end = 0;
+  };
+  // Of all matches in the text that begin at `from` or behind it, the longest of those that begin
+  // first; nothing when there is none. What assertions look at is the whole text. REQUIRES: `text`
+  // is valid UTF-8, and `from` is at a character or at its end.
+  std::optional<Span> find(std::string_view text, size_t from) const;
 
   size_t bytes() const;
 

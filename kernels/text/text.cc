@@ -39,6 +39,17 @@ void infer_split(InferContext& ctx) {
   ctx.output(1).shape = in;
 }
 
+// How many tokens there are depends on the strings.
+void infer_tokenizer(InferContext& ctx) {
+  const auto& in = ctx.input(0).shape;
+  ctx.output(0).dtype = DType::kString;
+  if (!in) return;
+  require(in->size() == 1 || in->size() == 2, ErrorCode::kInvalidArgument,
+          "the strings have to be [n] or [batch,n], but are ", to_string(*in));
+  ctx.output(0).shape = in;
+  ctx.output(0).shape->push_back(unknown_dim(ctx, 0, static_cast<int>(in->size())));
+}
+
 void infer_tf_idf(InferContext& ctx) {
   Fact& out = ctx.output(0);
   out.dtype = DType::kFloat32;
@@ -68,6 +79,12 @@ OpDef onnx_StringNormalizer(int) { return define({1, 1}, text::infer_normalize, 
 
 OpDef onnx_StringSplit(int) {
   return define({1, 1}, text::infer_split, text::split, nullptr, {1, 2});
+}
+
+OpDef ms_Tokenizer(int) {
+  OpDef op = define({1, 1}, text::infer_tokenizer, text::tokenize);
+  op.prepare = text::prepare_tokenizer;
+  return op;
 }
 
 OpDef onnx_TfIdfVectorizer(int) {

@@ -24,6 +24,14 @@ void normalize(KernelContext& ctx);
 // StringSplit: the parts of each string, filled up with empty strings, and how many they are.
 void split(KernelContext& ctx);
 
+// Tokenizer of com.microsoft: the tokens of each string, filled up with pad_value. What matches
+// `tokenexp`, or what lies between matches of each of `separators` after the other; an empty
+// separator and the expression "." give the characters.
+void tokenize(KernelContext& ctx);
+std::shared_ptr<const Prepared> prepare_tokenizer(const Node& node,
+                                                  std::span<const Tensor* const> constants,
+                                                  BlockStore& store);
+
 // TfIdfVectorizer: how often n-grams of a pool occur in each row. The pool becomes a trie once per
 // model.
 void tf_idf(KernelContext& ctx);

@@ -109,7 +109,7 @@ class PreparedRegex : public Prepared {
  public:
   explicit PreparedRegex(const Node& node) : regex(node.at<std::string>("pattern")) {}
   size_t bytes() const override { return regex.bytes(); }
-  FullMatch regex;
+  Regex regex;
 };
 
 }  // namespace
@@ -208,7 +208,7 @@ std::shared_ptr<const Prepared> prepare_regex(const Node& node,
 void regex_full_match(KernelContext& ctx) {
   const Tensor& in = ctx.input(0);
   std::optional<PreparedRegex> own;
-  const FullMatch& regex = prepared_or(ctx, own).regex;
+  const Regex& regex = prepared_or(ctx, own).regex;
   bool* y = ctx.output(0, DType::kBool, in.shape()).data<bool>();
   const auto* texts = in.data<std::string>();
   parallel_for(ctx.pool(), in.size(), 16, [&](int64_t begin, int64_t end) {

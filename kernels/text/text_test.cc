@@ -18,9 +18,7 @@ Tensor int64s(const Shape& shape, std::initializer_list<int64_t> values) {
 }
 Attributes pattern(const char* text) { return {{"pattern", std::string(text)}}; }
 
-bool matches(const char* regex, std::string_view text) {
-  return text::FullMatch(regex).matches(text);
-}
+bool matches(const char* regex, std::string_view text) { return text::Regex(regex).matches(text); }
 
 }  // namespace
 
@@ -69,6 +67,24 @@ TEST_CASE("whole texts match regular expressions as in RE2") {
   }
 }
 
+TEST_CASE("the first of the longest matches in a text") {
+  const auto found = [](const char* regex, std::string_view text, size_t from) -> std::string {
+    const auto span = text::Regex(regex).find(text, from);
+    if (!span) return "none";
+    return std::to_string(span->begin) + ".." + std::to_string(span->end);
+  };
+  CHECK(found("a|ab|abc", "xxabcd", 0) == "2..5");
+  CHECK(found("b+|abb?", "xabbb", 0) == "1..4");
+  CHECK(found("(a|b)*c|b", "abababx", 0) == "1..2");
+  CHECK(found("a*?", "baa", 0) == "0..0");
+  CHECK(found("a*?", "baa", 1) == "1..3");
+  CHECK(found("^b", "ab", 1) == "none");
+  CHECK(found("\\bb", "ab b", 1) == "3..4");
+  CHECK(found("$", "ab", 0) == "2..2");
+  CHECK(found("[^a]", "a\u00e9", 1) == "1..3");
+  CHECK(found("x", "", 0) == "none");
+}
+
 TEST_CASE("malformed regular expressions are errors") {
   for (const char* regex : {"(",       ")",       "a)",       "(?P<n>a)(?P<n>b)",
                             "(?P<>a)", "(?P<n",   "(?x)a",    "(?=a)",
@@ -82,12 +98,13 @@ TEST_CASE("malformed regular expressions are errors") {
     CHECK_THROWS_AS(text::parse_regex(regex), Error);
   }
   CHECK_THROWS_AS(text::parse_regex(std::string(100000, '(')), Error);
-  CHECK_THROWS_AS(text::FullMatch("((a{1000}){1000}){1000}"), Error);
+  CHECK_THROWS_AS(text::Regex("((a{1000}){1000}){1000}"), Error);
 }
 
 TEST_CASE("time for a match is proportional to the text") {
   const std::string text(20000, 'a');
   CHECK_FALSE(matches("(a*)*(a|aa)*b", text));
+  CHECK_FALSE(text::Regex("(a*)*(a|aa)*b").find(text, 0));
 }
 
 TEST_CASE("RegexFullMatch and StringConcat") {
@@ -192,6 +209,66 @@ TEST_CASE("StringSplit") {
        .op_type = "StringSplit",
        .inputs = {strings({0}, {})},
        .expected = {strings({0, 0}, {}), int64s({0}, {})}},
+  });
+}
+
+TEST_CASE("Tokenizer") {
+  const auto form = [](const char* attribute, Attribute value, bool mark, int64_t shortest) {
+    return Attributes{{"mark", int64_t{mark}},
+                      {"pad_value", std::string("#")},
+                      {"mincharnum", shortest},
+                      {attribute, std::move(value)}};
+  };
+  const auto test = [](const char* name, Tensor in, Attributes attributes, Tensor out) {
+    return Case{.name = name,
+                .op_type = "Tokenizer",
+                .inputs = {std::move(in)},
+                .attributes = std::move(attributes),
+                .expected = {std::move(out)},
+                .domain = "com.microsoft"};
+  };
+  const auto refused = [&](const char* name, Attributes attributes, ErrorCode code) {
+    Case result = test(name, strings({1}, {"a"}), std::move(attributes), {});
+    result.expected.clear();
+    result.error = code;
+    return result;
+  };
+  const std::string a = "\x02", z = "\x03";
+  const Tensor words = strings({2, 1}, {"a bc, d\u00e9f", "x"});
+  run_cases({
+      test("characters", strings({2}, {"a\u00e9", ""}), form("separators", Strings{""}, true, 1),
+           strings({2, 4}, {a, "a", "\u00e9", z, a, z, "#", "#"})),
+      test("characters by an expression", strings({1}, {"\U0001F600b"}),
+           form("tokenexp", std::string("."), false, 1), strings({1, 2}, {"\U0001F600", "b"})),
+      test("no characters", strings({2}, {"", ""}), form("separators", Strings{""}, true, 1),
+           strings({2, 0}, {})),
+      test("words", words, form("tokenexp", std::string("[a-z\u00e9]+"), false, 1),
+           strings({2, 1, 3}, {"a", "bc", "d\u00e9f", "x", "#", "#"})),
+      test("words that are long enough", words,
+           form("tokenexp", std::string("[a-z\u00e9]+"), true, 2),
+           strings({2, 1, 4}, {a, "bc", "d\u00e9f", z, a, z, "#", "#"})),
+      test("separators", words, form("separators", Strings{",", " ", "e|\u00e9"}, false, 1),
+           strings({2, 1, 4}, {"a", "bc", "d", "f", "x", "#", "#", "#"})),
+      test("the longest separator", strings({1}, {"a--b---c"}),
+           form("separators", Strings{"-|--"}, false, 1), strings({1, 3}, {"a", "b", "c"})),
+      test("short parts go", strings({1}, {"aa b cc"}), form("separators", Strings{" "}, false, 2),
+           strings({1, 2}, {"aa", "cc"})),
+      test("separators that match nothing", strings({1}, {"ab-cd"}),
+           form("separators", Strings{"-*"}, false, 1), strings({1, 0}, {})),
+      test("tokens that match nothing", strings({1}, {"ab-cd"}),
+           form("tokenexp", std::string("[a-z]*"), false, 1), strings({1, 2}, {"ab", "cd"})),
+      test("no strings", strings({0, 1}, {}), form("tokenexp", std::string("a"), true, 1),
+           strings({0, 1, 0}, {})),
+      refused("no expression", form("other", std::string("a"), false, 1), ErrorCode::kInvalidData),
+      refused("no length", form("tokenexp", std::string("a"), false, 0), ErrorCode::kInvalidData),
+      refused("long characters", form("tokenexp", std::string("."), false, 2),
+              ErrorCode::kInvalidData),
+      {.name = "no UTF-8",
+       .op_type = "Tokenizer",
+       .inputs = {strings({1}, {"\xff"})},
+       .attributes = form("tokenexp", std::string("a"), false, 1),
+       .domain = "com.microsoft",
+       .error = ErrorCode::kInvalidArgument},
   });
 }
 

@@ -10,12 +10,17 @@ first two cases of every operator that agree are written as folders for `hugot o
 line is `N passed, N failed`.
 """
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+
+# QMoE with 8 bits in blocks otherwise rounds tokens to int8 in front of each layer, which makes
+# results differ by percents from those of the decoded weights.
+os.environ.setdefault("ORT_QMOE_CPU_QNBIT_GEMM", "fp32")
 import onnxruntime
 from onnx import helper, numpy_helper
 
@@ -51,6 +56,10 @@ def difference(case, got, want):
     """Empty when all outputs agree."""
     for name, expected in want.items():
         actual = got[name]
+        if expected.dtype == object:
+            if actual.shape != expected.shape or actual.astype(object).tolist() != expected.tolist():
+                return f"{name} is {actual.tolist()}, not {expected.tolist()}"
+            continue
         if actual.shape != expected.shape or actual.dtype != expected.dtype:
             return f"{name} is {actual.dtype}{actual.shape}, not {expected.dtype}{expected.shape}"
         valid = case.valid.get(int(name[1:]))
@@ -96,7 +105,7 @@ def main():
             case = make(rng)
             model = case.model()
             try:
-                want = run_onnxruntime(case, model)
+                want = run_onnxruntime(case, case.model(expanded=True))
             except Exception as error:  # whatever it does not take
                 refused += 1
                 reason = str(error)[-200:]

@@ -1,55 +1,8 @@
 """Random nodes of the operators of com.microsoft, for contrib.py."""
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-MS = "com.microsoft"
-
-
-class Case:
-    """A node. `inputs`: arrays, None where omitted; `constant`: numbers of those that are
-    initializers; `valid`: what of an output counts."""
-
-    def __init__(self, op, inputs, attributes=None, outputs=1, constant=(), domain=MS, opset=18,
-                 valid=None, skip_outputs=()):
-        self.op, self.inputs, self.attributes = op, inputs, attributes or {}
-        self.outputs, self.constant, self.domain = outputs, set(constant), domain
-        self.opset, self.valid, self.skip_outputs = opset, valid or {}, set(skip_outputs)
-
-    def model(self):
-        names = ["" if x is None else f"x{i}" for i, x in enumerate(self.inputs)]
-        outputs = ["" if i in self.skip_outputs else f"y{i}" for i in range(self.outputs)]
-        given, constants = [], []
-        for i, x in enumerate(self.inputs):
-            if x is None:
-                continue
-            tensor = x if isinstance(x, TensorProto) else numpy_helper.from_array(x, names[i])
-            tensor.name = names[i]
-            if i in self.constant:
-                constants.append(tensor)
-            else:
-                given.append(helper.make_tensor_value_info(names[i], tensor.data_type, x.shape))
-        node = helper.make_node(self.op, names, outputs, domain=self.domain, **self.attributes)
-        results = [helper.make_empty_tensor_value_info(name) for name in outputs if name]
-        graph = helper.make_graph([node], "case", given, results, constants)
-        return helper.make_model(graph, ir_version=10, opset_imports=[
-            helper.make_opsetid("", self.opset), helper.make_opsetid(MS, 1)])
-
-    def feed(self):
-        return {f"x{i}": x for i, x in enumerate(self.inputs)
-                if x is not None and i not in self.constant}
-
-
-def floats(rng, *shape, scale=1.0):
-    return (rng.standard_normal(shape) * scale).astype(np.float32)
-
-
-def maybe(rng, value, chance=0.5):
-    return value if rng.random() < chance else None
-
-
-def pick(rng, *values):
-    return values[rng.integers(len(values))]
-
+from contrib_case import Case, floats, maybe, pack, pick
 
 # -- norms and activations
 
@@ -173,13 +126,62 @@ def fused_conv(rng):
     return Case("FusedConv", [x, w, maybe(rng, floats(rng, o)), z], attributes)
 
 
-def pack(codes, bits):
-    """Codes along the last axis, the first in the low bits."""
-    per = 8 // bits
-    pad = -codes.shape[-1] % per
-    codes = np.pad(codes, [(0, 0)] * (codes.ndim - 1) + [(0, pad)])
-    codes = codes.reshape(*codes.shape[:-1], -1, per).astype(np.uint8)
-    return np.bitwise_or.reduce(codes << (np.arange(per) * bits).astype(np.uint8), axis=-1)
+def nhwc_conv(rng):
+    groups = pick(rng, 1, 2)
+    c, o, k = groups * int(rng.integers(1, 4)), groups * int(rng.integers(1, 4)), pick(rng, 1, 3)
+    attributes = {"kernel_shape": [k, k], "pads": [1, 0, 1, 1], "group": groups,
+                  "strides": [pick(rng, 1, 2), 1]}
+    x, w = floats(rng, 2, 7, 6, c), floats(rng, o, k, k, c // groups)
+    bias = maybe(rng, floats(rng, o))
+    first = [helper.make_node("Transpose", [f"x{i}"], [f"t{i}"], perm=[0, 3, 1, 2])
+             for i in range(2)]
+    conv = helper.make_node("Conv", ["t0", "t1"] + ([] if bias is None else ["x2"]), ["c"],
+                            **attributes)
+    last = helper.make_node("Transpose", ["c"], ["y0"], perm=[0, 2, 3, 1])
+    return Case("NhwcConv", [x, w, bias], attributes, expansion=[*first, conv, last])
+
+
+def nhwc_fused_conv(rng):
+    c, o = int(rng.integers(1, 5)), int(rng.integers(1, 8))
+    attributes = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+    x, w = floats(rng, 2, 5, 6, c), floats(rng, o, c, 3, 3)
+    z = floats(rng, 2, 5, 6, o) if rng.random() < 0.5 else None
+    nodes = [helper.make_node("Transpose", ["x0"], ["t"], perm=[0, 3, 1, 2]),
+             helper.make_node("Conv", ["t", "x1", "x2"], ["c"], **attributes),
+             helper.make_node("Transpose", ["c"], ["n"], perm=[0, 2, 3, 1])]
+    if z is not None:
+        nodes.append(helper.make_node("Add", ["n", "x3"], ["s"]))
+    nodes.append(helper.make_node("Relu", [nodes[-1].output[0]], ["y0"]))
+    return Case("NhwcFusedConv", [x, w, floats(rng, o), z], {**attributes, "activation": "Relu"},
+                expansion=nodes)
+
+
+def nhwc_max_pool(rng):
+    x = rng.integers(0, 256, (2, 7, 8, int(rng.integers(1, 6)))).astype(np.uint8)
+    attributes = {"kernel_shape": [pick(rng, 2, 3), 3], "strides": [pick(rng, 1, 2), 2],
+                  "pads": [1, 1, 0, 1], "ceil_mode": 0, "dilations": [1, pick(rng, 1, 2)]}
+    return Case("NhwcMaxPool", [x if rng.random() < 0.5 else (x - 128).astype(np.int8)],
+                attributes)
+
+
+def tokenizer(rng):
+    letters = ["a", "b", "c", "B", "1", "2", " ", " ", "-", ",", "\u00e9", "\u4e2d", "\U0001f600"]
+    texts = ["".join(letters[i] for i in rng.integers(0, len(letters), rng.integers(0, 15)))
+             for _ in range(6)]
+    shape = pick(rng, (6,), (2, 3), (6, 1))
+    attributes = {"mark": int(rng.integers(2)), "pad_value": pick(rng, "", "#", "pad"),
+                  "mincharnum": int(rng.integers(1, 4))}
+    if rng.random() < 0.5:
+        attributes["tokenexp"] = pick(rng, "[a-z]+", "\\w+", "a|ab|abc", "[^ ,]+", "\\d+|[A-Z]",
+                                      "\\b\\w", "[a-c]*", "(?i)b+", "\\p{Han}|.\\x{e9}")
+    else:
+        lists = ([" "], [",", " "], ["-|--", " +"], ["[ ,-]+"], ["ab", "b", "a"], ["\\s"],
+                 ["^a", " "], ["\u00e9|\u4e2d"], ["(,|-)+ ?"])
+        attributes["separators"] = lists[rng.integers(len(lists))]
+    if rng.random() < 0.15:
+        attributes.pop("tokenexp", None)
+        attributes.update(separators=[""], mincharnum=1)
+    return Case("Tokenizer", [np.array(texts).reshape(shape)], attributes)
 
 
 def matmul_nbits(rng):
@@ -248,8 +250,7 @@ def mixture(rng):
 
 def quantized_mixture(rng):
     tokens, hidden, inner, experts, bits = int(rng.integers(1, 9)), 32, 32, 4, pick(rng, 4, 8)
-    # With 8 bits in blocks onnxruntime rounds the tokens to int8 as well, which nothing asks for.
-    block = pick(rng, 0, 16, 32) if bits == 4 else 0
+    block = pick(rng, 0, 16, 32)
     kind = pick(rng, "silu", "relu", "swiglu")
     rows = 2 * inner if kind == "swiglu" else inner
     attributes = {"k": int(rng.integers(1, 4)), "activation_type": kind,
@@ -343,6 +344,8 @@ def multi_head(rng):
     history = [None, None] if past is None else [floats(rng, b, n, past, size) for _ in range(2)]
     inputs = [query, key, values, bias, positions_mask(rng, kind, b, s, t), added, *history]
     outputs = 3 if form == "past" or (form == "self" and rng.random() < 0.3) else 1
+    if outputs == 3 and "unidirectional" not in attributes and rng.random() < 0.5:
+        outputs = 4
     return Case("MultiHeadAttention", inputs, attributes, outputs)
 
 
@@ -415,14 +418,26 @@ def grouped_query(rng):
     joined = floats(rng, b, s, (n + 2 * kv) * size if packed else n * size)
     fresh = [None, None] if packed else [floats(rng, b, s, kv * size) for _ in range(2)]
     cache = [floats(rng, b, kv, past, size) for _ in range(2)]
+    scales = [None, None]
+    if rng.random() < 0.4:
+        bits, kind = pick(rng, 4, 8), pick(rng, "PER_TENSOR", "PER_CHANNEL")
+        attributes.update(k_quant_type=kind, v_quant_type=kind, kv_cache_bit_width=bits)
+        codes = rng.integers(0, 1 << bits, (2, b, kv, past, size))
+        cache = [pack(c, 4) if bits == 4 else (c - 128).astype(np.int8) for c in codes]
+        scales = [rng.uniform(0.5, 1, kv * size if kind == "PER_CHANNEL" else 1).astype(np.float32)
+                  * np.float32(0.4 if bits == 4 else 0.02) for _ in range(2)]
+    scores = rng.random() < 0.3
+    if scores:
+        attributes["qk_output"] = int(rng.integers(1, 3))
     inputs = [joined, *fresh, *cache, (lengths - 1).astype(np.int32), np.array(total, np.int32),
-              cos, sin, positions, bias, sink]
+              cos, sin, positions, bias, sink, *scales]
     # What is behind the end of a row is nobody's.
     new = (lengths - s) if not prompt else np.zeros(b, np.int64)
     valid = {0: np.arange(s)[None] + new[:, None] < lengths[:, None]}
     keys = np.arange(total)[None] < lengths[:, None]
     valid[1] = valid[2] = np.broadcast_to(keys[:, None], (b, kv, total))
-    return Case("GroupQueryAttention", inputs, attributes, 3, valid=valid)
+    valid[3] = np.broadcast_to(valid[0][:, None, :, None] & keys[:, None, None], (b, n, s, total))
+    return Case("GroupQueryAttention", inputs, attributes, 4 if scores else 3, valid=valid)
 
 
 # -- quantized operators
@@ -519,6 +534,9 @@ CASES = {
     "MatMulNBits": matmul_nbits,
     "MoE": mixture,
     "MultiHeadAttention": multi_head,
+    "NhwcConv": nhwc_conv,
+    "NhwcFusedConv": nhwc_fused_conv,
+    "NhwcMaxPool": nhwc_max_pool,
     "QAttention": quantized_attention,
     "QEmbedLayerNormalization": quantized_embed,
     "QGemm": q_gemm,
@@ -536,5 +554,6 @@ CASES = {
     "SimplifiedLayerNormalization": rms_norm,
     "SkipLayerNormalization": skip_layer_norm,
     "SkipSimplifiedLayerNormalization": skip_rms_norm,
+    "Tokenizer": tokenizer,
     "TransposeMatMul": fused_matmul("TransposeMatMul"),
 }

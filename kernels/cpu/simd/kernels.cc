@@ -10,6 +10,7 @@
 #include "kernels/cpu/simd/gradient-inl.h"
 #include "kernels/cpu/simd/math-inl.h"
 #include "kernels/cpu/simd/peak-inl.h"
+#include "kernels/cpu/simd/pool-inl.h"
 #include "kernels/cpu/simd/rows-inl.h"
 
 static_assert(HWY_TARGET == HUGOT_HWY_TARGET, "compiler flags do not lead to this Highway target");
@@ -74,6 +75,8 @@ const VectorKernels kVectorKernels = {
     .conv_block = kConvVectors * kLanes,
     .conv = conv,
     .pad_rows = pad_rows,
+    .pool_max = pool_max,
+    .pool_sum = pool_sum,
     .attention_scratch = attention_scratch,
     .attention = attention,
     .multiply_add_loop = multiply_add_loop,
