@@ -1,10 +1,5 @@
 #include "models/convert.h"
 
-#include <stdlib.h>
-
-#include <cerrno>
-#include <cstring>
-
 #include "base/safetensors.h"
 #include "models/bert_graph.h"
 #include "models/directory_files.h"
@@ -12,6 +7,7 @@
 #include "models/json_file.h"
 #include "models/model_directory.h"
 #include "models/narrow_weights.h"
+#include "models/staging_folder.h"
 #include "onnx/exporter.h"
 
 namespace hugot {
@@ -51,47 +47,6 @@ fs::path weights_file(const fs::path& folder) {
           " (weights are read from safetensors files only)");
   return file;
 }
-
-// A new folder beside its final place; removed unless it was moved there.
-class StagingFolder {
- public:
-  explicit StagingFolder(const fs::path& target) : target_(target) {
-    std::error_code error;
-    if (target.has_parent_path()) fs::create_directories(target.parent_path(), error);
-    std::string name = target.string() + ".partial-XXXXXX";
-    require(!error && mkdtemp(name.data()) != nullptr, ErrorCode::kIo, "cannot make folder ", name,
-            ": ", error ? error.message() : std::strerror(errno));
-    path_ = name;
-    fs::permissions(path_, fs::perms(0755), error);
-  }
-  ~StagingFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  StagingFolder(const StagingFolder&) = delete;
-  StagingFolder& operator=(const StagingFolder&) = delete;
-
-  const fs::path& path() const { return path_; }
-
-  // Replaces the target.
-  void move_into_place() {
-    std::error_code error;
-    fs::path old;
-    if (fs::exists(target_)) {
-      old = path_.string() + "-old";
-      fs::rename(target_, old, error);
-    }
-    if (!error) fs::rename(path_, target_, error);
-    require(!error, ErrorCode::kIo, "cannot rename ", path_.string(), " to ", target_.string(),
-            ": ", error.message());
-    path_.clear();
-    if (!old.empty()) fs::remove_all(old, error);
-  }
-
- private:
-  fs::path target_;
-  fs::path path_;
-};
 
 // A graph and what to write beside it.
 struct Source {
@@ -134,18 +89,15 @@ Source read_weights(const fs::path& folder, const OpRegistry& ops) {
 
 void convert_model(const fs::path& source, const fs::path& output, const OpRegistry& ops,
                    const ConvertOptions& options) {
-  const fs::path target = fs::absolute(output).lexically_normal() / "";
-  const fs::path place = target.parent_path();
-  require(!fs::exists(place) || fs::is_directory(place), ErrorCode::kInvalidArgument,
-          output.string(), " exists and is no directory");
-  require(options.force || !fs::exists(place) || fs::is_empty(place), ErrorCode::kInvalidArgument,
-          output.string(), " exists and is not empty; --force replaces it");
+  const fs::path place = place_of_new_folder(output, options.force);
   require(!fs::exists(place) || !fs::equivalent(place, source), ErrorCode::kInvalidArgument,
           "source and output are the same directory");
   const ModelDirectory directory = ModelDirectory::read(source);
   directory.tokenizer_file();
   const bool narrow =
       options.precision != Precision::kModel && options.precision != Precision::kFloat32;
+  require(narrow || !options.embeddings, ErrorCode::kInvalidArgument,
+          "embeddings are narrowed with precision int8 or bf16 only");
   Source model = narrow && has_graph(directory, options.onnx_filename)
                      ? read_graph(directory.onnx_file(options.onnx_filename), ops)
                      : read_weights(directory.transformer, ops);
@@ -153,6 +105,7 @@ void convert_model(const fs::path& source, const fs::path& output, const OpRegis
     const size_t matrices = narrow_weights(model.graph, options.precision, ops);
     require(matrices > 0, ErrorCode::kUnsupported, source.string(),
             ": the graph has no linear layers with float32 weights");
+    if (options.embeddings) narrow_embeddings(model.graph, options.precision, ops);
     model.options.metadata[kPrecisionKey] = precision_name(options.precision);
   }
 

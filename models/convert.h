@@ -17,6 +17,8 @@ struct ConvertOptions {
   // computes unless told otherwise. With kInt8 and kBFloat16 the source may be a directory with a
   // graph of any family; the graph is preferred to weights.
   Precision precision = Precision::kFloat32;
+  // Tables of embeddings, too (narrow_embeddings()); needs kInt8 or kBFloat16.
+  bool embeddings = false;
   std::string onnx_filename = {};  // the source's graph, relative to it; empty: the usual places
 };
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdlib>
 
+#include "models/default_model.h"
 #include "models/json_file.h"
 
 namespace hugot {
@@ -339,6 +340,7 @@ fs::path find_model(const fs::path& model, const fs::path& folder) {
     if (fs::is_directory(place / name)) return place / name;
     places += ", " + (place / name).string();
   }
+  if (model == kDefaultModel) return find_default_model();
   fail(ErrorCode::kNotFound, "model not found; looked for ", places,
        " (downloading is not in this build: put the model there yourself)");
 }

@@ -89,7 +89,8 @@ struct ModelDirectory {
 };
 
 // The directory behind --model: an existing directory, else `folder`/NAME with '/' as '_', where
-// `folder` empty means $HOME/hugot/models, then $HOME/hugot. Throws kNotFound naming the places.
+// `folder` empty means $HOME/hugot/models, then $HOME/hugot; else, for the name "default", the
+// model that comes with hugot (find_default_model()). Throws kNotFound naming the places.
 std::filesystem::path find_model(const std::filesystem::path& model,
                                  const std::filesystem::path& folder);
 

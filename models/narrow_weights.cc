@@ -91,6 +91,58 @@ Tensor rounded_to_bfloat16(const Tensor& weight) {
   return result;
 }
 
+// Adds nodes of ai.onnx to a graph.
+class NodeAdder {
+ public:
+  // Upgrades the graph to the version that the operators here need.
+  NodeAdder(Graph& graph, const OpRegistry& ops) : graph_(graph), ops_(ops) {
+    if (graph.opsets[""] < kOpset) {
+      const size_t behind = upgrade_opset(graph, ops, kOpset);
+      require(behind == 0, ErrorCode::kUnsupported, "the model is of version ", graph.opsets[""],
+              " of ai.onnx, and ", behind, " of its nodes cannot be taken to version ", kOpset);
+    }
+    opset_ = graph.opsets[""];
+  }
+
+  // A node with one output, which is called `name`.
+  ValueId add(const std::string& name, const char* type, std::vector<ValueId> inputs,
+              Attributes attributes = {}) {
+    Node node;
+    node.name = name;
+    node.opset = opset_;
+    node.op_type = type;
+    node.op = ops_.find("", type, opset_);
+    node.inputs = std::move(inputs);
+    node.attributes = std::move(attributes);
+    node.outputs = {graph_.add_value(name)};
+    const ValueId output = node.outputs[0];
+    infer_node(graph_, graph_.add_node(std::move(node)));
+    return output;
+  }
+
+  ValueId add_cast(const std::string& name, ValueId input) {
+    return add(name, "Cast", {input}, {{"to", static_cast<int64_t>(DType::kFloat32)}});
+  }
+
+ private:
+  Graph& graph_;
+  const OpRegistry& ops_;
+  int opset_ = 0;
+};
+
+// Whether the value is a table whose rows Gather nodes pick, and nothing else.
+bool is_table(const Graph& graph, ValueId id, const std::vector<NodeId>& readers) {
+  const auto& outputs = graph.outputs;
+  return graph.value(id).initializer && !readers.empty() && fits(*graph.constant(id)) &&
+         std::find(outputs.begin(), outputs.end(), id) == outputs.end() &&
+         std::all_of(readers.begin(), readers.end(), [&](NodeId reader) {
+           const Node& node = graph.node(reader);
+           const auto axis = node.op_type == "Gather" ? node.get<int64_t>("axis", 0) : 1;
+           return node.domain.empty() && node.input(0) == id && node.input(1) != id &&
+                  (axis == 0 || axis == -2);
+         });
+}
+
 }  // namespace
 
 Precision stored_precision(const LoadedModel& model) {
@@ -101,12 +153,7 @@ Precision stored_precision(const LoadedModel& model) {
 }
 
 size_t narrow_weights(Graph& graph, Precision precision, const OpRegistry& ops) {
-  if (graph.opsets[""] < kOpset) {
-    const size_t behind = upgrade_opset(graph, ops, kOpset);
-    require(behind == 0, ErrorCode::kUnsupported, "the model is of version ", graph.opsets[""],
-            " of ai.onnx, and ", behind, " of its nodes cannot be taken to version ", kOpset);
-  }
-  const int opset = std::max(graph.opsets[""], kOpset);
+  NodeAdder adder(graph, ops);
   const auto readers = graph.readers();
   size_t count = 0;
   for (size_t i = 0; i < readers.size(); ++i) {
@@ -116,24 +163,57 @@ size_t narrow_weights(Graph& graph, Precision precision, const OpRegistry& ops) 
     const Tensor weight = *graph.constant(id);
     if (!axis || !fits(weight)) continue;
     const std::string name = graph.value(id).name;
-    Node node;
-    node.opset = opset;
+    ValueId widened = kNoValue;
     if (precision == Precision::kInt8) {
       Quantized quantized = quantize(weight, *axis);
-      node.op_type = "DequantizeLinear";
-      node.attributes["axis"] = static_cast<int64_t>(*axis);
-      node.inputs = {graph.add_initializer(name + "_quantized", std::move(quantized.numbers)),
-                     graph.add_initializer(name + "_scale", std::move(quantized.scales))};
+      const ValueId numbers =
+          graph.add_initializer(name + "_quantized", std::move(quantized.numbers));
+      const ValueId scales = graph.add_initializer(name + "_scale", std::move(quantized.scales));
+      widened = adder.add(name + "_float32", "DequantizeLinear", {numbers, scales},
+                          {{"axis", static_cast<int64_t>(*axis)}});
     } else {
-      node.op_type = "Cast";
-      node.attributes["to"] = static_cast<int64_t>(DType::kFloat32);
-      node.inputs = {graph.add_initializer(name + "_bfloat16", rounded_to_bfloat16(weight))};
+      widened =
+          adder.add_cast(name + "_float32",
+                         graph.add_initializer(name + "_bfloat16", rounded_to_bfloat16(weight)));
     }
-    node.op = ops.find("", node.op_type, opset);
-    node.outputs = {graph.add_value(name + "_float32", Fact::of(weight.dtype(), {}))};
-    const ValueId widened = node.outputs[0];
     graph.replace_uses(id, widened);
-    infer_node(graph, graph.add_node(std::move(node)));
+    ++count;
+  }
+  graph.remove_dead();
+  return count;
+}
+
+size_t narrow_embeddings(Graph& graph, Precision precision, const OpRegistry& ops) {
+  NodeAdder adder(graph, ops);
+  const auto readers = graph.readers();
+  size_t count = 0;
+  for (size_t i = 0; i < readers.size(); ++i) {
+    const auto id = static_cast<ValueId>(i);
+    if (!is_table(graph, id, readers[i])) continue;
+    const Tensor table = *graph.constant(id);
+    const std::string name = graph.value(id).name;
+    ValueId numbers = kNoValue, scales = kNoValue;
+    if (precision == Precision::kInt8) {
+      Quantized quantized = quantize(table, 0);
+      numbers = graph.add_initializer(name + "_quantized", std::move(quantized.numbers));
+      // [rows, 1]: what a Gather takes of it multiplies whole rows.
+      scales = graph.add_initializer(name + "_scale",
+                                     quantized.scales.reshaped({quantized.scales.shape()[0], 1}));
+    } else {
+      numbers = graph.add_initializer(name + "_bfloat16", rounded_to_bfloat16(table));
+    }
+    for (const NodeId reader : readers[i]) {
+      const ValueId ids = graph.node(reader).input(1);
+      const ValueId output = graph.node(reader).output(0);
+      const std::string label = graph.value(output).name;
+      ValueId rows = adder.add(label + "_narrow", "Gather", {numbers, ids});
+      rows = adder.add_cast(label + "_float32", rows);
+      if (scales != kNoValue) {
+        const ValueId factors = adder.add(label + "_scale", "Gather", {scales, ids});
+        rows = adder.add(label + "_scaled", "Mul", {rows, factors});
+      }
+      graph.replace_uses(output, rows);
+    }
     ++count;
   }
   graph.remove_dead();

@@ -26,6 +26,12 @@ Precision stored_precision(const LoadedModel& model);
 // version 13 of ai.onnx, which both operators need. Returns the number of matrices.
 size_t narrow_weights(Graph& graph, Precision precision, const OpRegistry& ops);
 
+// The same for tables whose rows Gather nodes pick by their first axis: embeddings. The rows are
+// widened behind the Gather, by Cast and, for kInt8, by a Mul with a scale per row that a second
+// Gather picks, so that a table takes a quarter (half) of its space in memory, too. Tables that
+// something else reads as well stay as they are. Returns the number of tables.
+size_t narrow_embeddings(Graph& graph, Precision precision, const OpRegistry& ops);
+
 }  // namespace hugot
 
 #endif  // HUGOT_MODELS_NARROW_WEIGHTS_H_

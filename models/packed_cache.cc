@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <system_error>
 #include <thread>
@@ -14,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "hugot/hugot.hpp"
 #include "kernels/conv/direct.h"
 #include "kernels/cpu/gemm_bf16.h"
 #include "kernels/cpu/gemm_int8.h"
@@ -119,6 +121,16 @@ void remove_unused(const fs::path& directory) {
 }
 
 }  // namespace
+
+std::filesystem::path default_cache_directory() {
+  if (const char* directory = std::getenv("HUGOT_CACHE")) return directory;
+  for (const auto& [variable, below] :
+       {std::pair("XDG_CACHE_HOME", "hugot"), std::pair("HOME", ".cache/hugot")}) {
+    const char* const directory = std::getenv(variable);
+    if (directory != nullptr && *directory != '\0') return std::filesystem::path(directory) / below;
+  }
+  return {};
+}
 
 // A file that is complete and has the right key.
 class PackedCache::File {

@@ -1,5 +1,4 @@
 // The C++ interface.
-#include <cstdlib>
 #include <utility>
 
 #include "hugot/hugot.hpp"
@@ -17,16 +16,6 @@
 namespace hugot {
 
 std::string_view version() noexcept { return HUGOT_VERSION; }
-
-std::filesystem::path default_cache_directory() {
-  if (const char* directory = std::getenv("HUGOT_CACHE")) return directory;
-  for (const auto& [variable, below] :
-       {std::pair("XDG_CACHE_HOME", "hugot"), std::pair("HOME", ".cache/hugot")}) {
-    const char* const directory = std::getenv(variable);
-    if (directory != nullptr && *directory != '\0') return std::filesystem::path(directory) / below;
-  }
-  return {};
-}
 
 std::string Session::Impl::key_of(const ModelDirectory& directory, const ModelOptions& options,
                                   std::string_view kind) {

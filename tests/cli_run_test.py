@@ -401,5 +401,44 @@ class Options(unittest.TestCase):
         self.assertGreater(stats["AverageLatency"], 0)
 
 
+class DefaultModel(unittest.TestCase):
+    ROW = lines({"input": "hello world"})
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(dir=cli_test.WORK)
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.program = self.folder / "bin/hugot"
+        self.program.parent.mkdir()
+        shutil.copy(cli_test.HUGOT, self.program)
+
+    def run_default(self, *args):
+        result = subprocess.run([self.program, "run", *args], input=self.ROW, capture_output=True,
+                                timeout=60)
+        return result.returncode, result.stdout, result.stderr.decode()
+
+    def test_it_lies_near_the_program(self):
+        expected = json.loads(run(stdin=self.ROW)[1])["output"]
+        for place in ("share/hugot/models/default", "bin/models/default"):
+            shutil.copytree(cli_test.MODEL, self.folder / place)
+            for model in ([], ["--model", "default"], ["--model-folder", cli_test.WORK / "none"]):
+                code, out, err = self.run_default("--type", "featureExtraction", *model)
+                self.assertEqual(code, 0, err)
+                self.assertEqual(json.loads(out)["output"], expected)
+            shutil.rmtree(self.folder / place)
+
+    def test_other_types_need_a_model(self):
+        code, out, err = self.run_default("--type", "textClassification")
+        self.assertEqual((code, out), (2, b""))
+        self.assertIn("--model is required for --type textClassification", err)
+
+    def test_places_are_named_when_there_is_none(self):
+        code, out, err = self.run_default("--type", "featureExtraction")
+        if code == 0:
+            self.skipTest("there is one inside of the program, or installed")
+        self.assertEqual((code, out), (2, b""))
+        self.assertIn(str(self.folder / "share/hugot/models/default"), err)
+
+
 if __name__ == "__main__":
     cli_test.run_suite(__name__)

@@ -368,6 +368,21 @@ class Graphs(unittest.TestCase):
         self.assertEqual(as_stored, hugot(*run, MODEL, "--precision", "int8", stdin=rows)[1])
         self.assertNotEqual(as_stored, hugot(*run, MODEL, stdin=rows)[1])
 
+    def test_convert_embeddings(self):
+        weights, both = WORK / "narrow-weights", WORK / "narrow-both"
+        for output, flags in ((weights, []), (both, ["--embeddings"])):
+            code, _, err = hugot("convert", "--precision", "int8", *flags, MODEL, output)
+            self.assertEqual(code, 0, err)
+        sizes = [(path / "onnx/model.onnx").stat().st_size for path in (weights, both)]
+        self.assertLess(sizes[1], sizes[0] - 2 * 32 * 40)
+        row = lines({"input": "a fox jumps over the lazy dog"})
+        (_, exact, _), (_, narrow, _) = run(stdin=row), run(stdin=row, model=both)
+        worst = max(abs(a - b) for a, b in zip(exact[0]["output"], narrow[0]["output"]))
+        self.assertLess(worst, 0.1)
+        code, _, err = hugot("convert", "--embeddings", MODEL, WORK / "not-narrow")
+        self.assertEqual(code, 2)
+        self.assertIn("int8 or bf16", err)
+
     def test_convert_refuses_what_is_there(self):
         code, _, err = hugot("convert", ROOT / "tests/data/tiny-bert", MODEL)
         self.assertEqual(code, 2)

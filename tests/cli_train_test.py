@@ -107,6 +107,38 @@ class Train(TrainCase):
         self.assertIn("cosine_similarity", (output / "README.md").read_text())
         self.assertTrue((output / "loss.svg").read_text().startswith("<svg"))
 
+    def test_a_model_from_nothing(self):
+        texts = self.rows([{"input": sentence(random.Random(i))} for i in range(40)], "texts.jsonl")
+        code, _, err = hugot("tokenizer-train", "--type", "wordpiece", "--vocab-size", 60, "--output",
+                             self.work / "tokenizer", texts)
+        self.assertEqual(code, 0, err)
+        made = ["new", "--architecture", "bert", "--layers", 1, "--hidden", 16, "--heads", 2,
+                "--intermediate", 32, "--max-length", 20, "--dim", 6, "--normalize", "--tokenizer"]
+        for name, options in (("new", [self.work / "tokenizer"]), ("again", [self.work / "tokenizer"]),
+                              ("other", [self.work / "tokenizer/tokenizer.json", "--seed", 3])):
+            code, out, err = hugot(*made, *options, "--output", self.work / name)
+            self.assertEqual((code, out), (0, b""), err)
+        new = self.files(self.work / "new")
+        self.assertEqual(new, self.files(self.work / "again"))
+        self.assertNotEqual(new, self.files(self.work / "other"))
+        vector = self.embed(self.work / "new")
+        self.assertEqual(len(vector), 6)
+        self.assertAlmostEqual(sum(x * x for x in vector), 1, 5)
+        rows = [{"input": sentence(random.Random(i)), "embedding": [float(i % 6 == j) for j in range(6)]}
+                for i in range(12)]
+        code, _, err = hugot("train", "--model", self.work / "new", "--train", self.rows(rows),
+                             "--output", self.work / "out", "--lr", "1e-2", "--epochs", 20)
+        self.assertEqual(code, 0, err)
+        losses = [row["loss"] for row in self.metrics(self.work / "out")]
+        self.assertLess(losses[-1], losses[0] / 2)
+        self.assertNotEqual(self.embed(self.work / "out"), vector)
+        for arguments, part in ((made[:-1], "--tokenizer"), (made + [self.work / "none"], "none"),
+                                (made + [self.work / "tokenizer", "--heads", 3], "--heads")):
+            code, _, err = hugot(*arguments, "--output", self.work / "bad")
+            self.assertEqual(code, 2, arguments)
+            self.assertIn(part, err)
+            self.assertFalse((self.work / "bad").exists())
+
     def test_zero_rate_changes_nothing(self):
         output, _ = self.train(pairs(8), "--optimizer-params", '{"type": "sgd", "lr": 0}')
         self.assertEqual((output / "onnx/model.onnx").read_bytes(),

@@ -33,6 +33,7 @@ void add_bench(CLI::App& app, Action& action);
 void add_convert(CLI::App& app, Action& action);
 void add_infer(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
+void add_new(CLI::App& app, Action& action);
 void add_onnx_test(CLI::App& app, Action& action);
 void add_run(CLI::App& app, Action& action);
 void add_tokenize(CLI::App& app, Action& action);

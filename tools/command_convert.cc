@@ -14,6 +14,7 @@ struct Options {
   std::string output;
   std::string precision = "fp32";
   std::string onnx_filename;
+  bool embeddings = false;
   bool force = false;
 };
 
@@ -21,6 +22,7 @@ int convert(const Options& options) {
   convert_model(options.source, options.output, builtin_ops(),
                 {.force = options.force,
                  .precision = precision_from_name(options.precision),
+                 .embeddings = options.embeddings,
                  .onnx_filename = options.onnx_filename});
   std::cerr << "wrote " << options.output << std::endl;
   return kDone;
@@ -45,6 +47,7 @@ void add_convert(CLI::App& app, Action& action) {
                    "weights of linear layers: fp32, bf16 or int8; the model then runs so")
       ->check(CLI::IsMember({"fp32", "bf16", "int8"}))
       ->capture_default_str();
+  command->add_flag("--embeddings", options.embeddings, "tables of embeddings, too");
   command->add_option("-n,--onnx-filename,--onnxFilename", options.onnx_filename,
                       "the source's graph, relative to it");
   command->add_flag("--force", options.force, "replace the directory when it is there");

@@ -72,6 +72,9 @@ void check(const RunOptions& options) {
           "'; known types: ", list_of(known));
   require(type < kTypes.begin() + kImplementedTypes, ErrorCode::kUnsupported, "--type ",
           options.type, " is not in this version; it has: ", list_of(known));
+  require(!options.model.empty() || options.type == "featureExtraction",
+          ErrorCode::kInvalidArgument, "--model is required for --type ", options.type,
+          "; the default model is for featureExtraction only");
   require_cpu(options.device);
   require(!options.resume || !options.output.empty(), ErrorCode::kInvalidArgument,
           "--resume needs the --output of the run that it goes on with");
@@ -230,8 +233,10 @@ void add_run(CLI::App& app, Action& action) {
   const auto option = [&](std::string_view names, auto& value, const std::string& text) {
     return command->add_option(both_spellings(names), value, text);
   };
-  option("--model,-p", options.model, "model directory, or the name of one below --model-folder")
-      ->required();
+  option(
+      "--model,-p", options.model,
+      "model directory, or the name of one below --model-folder (featureExtraction: default, the "
+      "model that comes with hugot)");
   option("--type,-t", options.type,
          "pipeline: " + list_of({kTypes.begin(), kTypes.begin() + kImplementedTypes}))
       ->required();

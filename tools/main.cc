@@ -27,6 +27,7 @@ int run_command(int argc, char** argv) {
   add_tokenize(app, action);
   add_tokenizer_train(app, action);
   add_inspect(app, action);
+  add_new(app, action);
   add_convert(app, action);
   add_onnx_test(app, action);
   add_bench(app, action);

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "models/default_model.h"
 #include "tools/command.h"
 
 namespace hugot::tools {
@@ -24,6 +25,7 @@ std::unique_ptr<RowPipeline> load_pipeline(const RunOptions& options, Session& s
 }
 
 std::filesystem::path model_of(const RunOptions& options) {
+  if (options.model.empty()) return find_default_model();
   return find_model(options.model, options.model_folder);
 }
 

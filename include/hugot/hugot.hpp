@@ -47,7 +47,8 @@ class HUGOT_API Session {
   Session& operator=(Session&&) noexcept;
 
   // Loads an embedding model. `model` is a directory, or a name to be found below
-  // $HOME/hugot/models or $HOME/hugot ('/' in the name is '_' there).
+  // $HOME/hugot/models or $HOME/hugot ('/' in the name is '_' there); "default" is the small model
+  // for texts that comes with hugot, unless one of that name is there.
   FeatureExtraction feature_extraction(const std::filesystem::path& model,
                                        const FeatureExtractionOptions& options = {});
 
