@@ -124,7 +124,7 @@ struct PoolArgs {
   PoolAxis rows, columns;
   const float* x;
   float* y;
-  float* row;  // memory for columns.reach() + kPoolSlack floats
+  float* row;  // memory for 2 (columns.reach() + kPoolSlack) floats
 };
 inline constexpr int64_t kPoolSlack = 64;
 

@@ -252,7 +252,7 @@ void fold_windows(KernelContext& ctx, const Pool& pool, const Windows& windows, 
     if (const auto all = vector_pool(pool)) {
       const cpu::VectorKernels& kernels = cpu::active_kernels();
       const auto kernel = std::is_same_v<First, Max> ? kernels.pool_max : kernels.pool_sum;
-      const auto length = static_cast<size_t>(all->columns.reach() + cpu::kPoolSlack);
+      const auto length = static_cast<size_t>(2 * (all->columns.reach() + cpu::kPoolSlack));
       for_items(ctx.pool(), pool.planes, (pool.inputs + pool.outputs) * 4,
                 [&](int64_t plane, int64_t end, int /*worker*/) {
                   std::vector<float> row(length);

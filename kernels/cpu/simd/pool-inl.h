@@ -35,32 +35,48 @@ HWY_INLINE void pool_row(const PoolAxis& axis, const float* row, float start, fl
   });
 }
 
+// The rows of the image that output row `o` meets, as one row.
+template <V (*kCombine)(V, V)>
+HWY_INLINE void fold_rows(const PoolArgs& args, int64_t o, float start, float* row) {
+  const PoolAxis& down = args.rows;
+  const int64_t width = args.columns.in;
+  int64_t first = o * down.stride - down.before, taps = down.kernel;
+  for (; first < 0 && taps > 0; --taps) first += down.dilation;
+  while (taps > 0 && first + (taps - 1) * down.dilation >= down.in) --taps;
+  const float* from = args.x + first * width;
+  const int64_t step = down.dilation * width;
+  map(row + args.columns.before, width, [&](int64_t i, int64_t count) HUGOT_LAMBDA {
+    V result = set(start);
+    for (int64_t k = 0; k < taps; ++k) {
+      result = kCombine(result, load_n(from + k * step + i, count));
+    }
+    return result;
+  });
+}
+
 template <V (*kCombine)(V, V)>
 HWY_INLINE void pool(const PoolArgs& args, float start) {
-  const PoolAxis &down = args.rows, &across = args.columns;
+  const PoolAxis& across = args.columns;
   const int64_t all = across.reach() + kPoolSlack;
-  for (int64_t i = 0; i < all; ++i) args.row[i] = start;
+  for (int64_t i = 0; i < 2 * all; ++i) args.row[i] = start;
+  // A row is read at other places than those it was written at, which has to wait until it is in
+  // the cache: the next one is made in between.
+  float* row = args.row;
+  float* next = args.row + all;
   float* y = args.y;
-  for (int64_t o = 0; o < down.out; ++o, y += across.out) {
-    int64_t first = o * down.stride - down.before, taps = down.kernel;
-    for (; first < 0 && taps > 0; --taps) first += down.dilation;
-    while (taps > 0 && first + (taps - 1) * down.dilation >= down.in) --taps;
-    const float* from = args.x + first * across.in;
-    const int64_t step = down.dilation * across.in;
-    map(args.row + across.before, across.in, [&](int64_t i, int64_t count) HUGOT_LAMBDA {
-      V result = set(start);
-      for (int64_t k = 0; k < taps; ++k) {
-        result = kCombine(result, load_n(from + k * step + i, count));
-      }
-      return result;
-    });
+  if (args.rows.out > 0) fold_rows<kCombine>(args, 0, start, row);
+  for (int64_t o = 0; o < args.rows.out; ++o, y += across.out) {
+    if (o + 1 < args.rows.out) fold_rows<kCombine>(args, o + 1, start, next);
     if (across.stride == 1) {
-      pool_row<kCombine, 1>(across, args.row, start, y);
+      pool_row<kCombine, 1>(across, row, start, y);
     } else if (across.stride == 2) {
-      pool_row<kCombine, 2>(across, args.row, start, y);
+      pool_row<kCombine, 2>(across, row, start, y);
     } else {
-      pool_row<kCombine, 0>(across, args.row, start, y);
+      pool_row<kCombine, 0>(across, row, start, y);
     }
+    float* const done = row;
+    row = next;
+    next = done;
   }
 }
 
