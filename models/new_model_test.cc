@@ -102,7 +102,8 @@ TEST_CASE("new: weights as they are said to be, by the seed") {
 
   double sum = 0, squares = 0, largest = 0;
   int64_t count = 0;
-  for (const auto& [name, tensor] : read_safetensors(folder.path() / "a" / "model.safetensors")) {
+  for (const auto& [key, tensor] : read_safetensors(folder.path() / "a" / "model.safetensors")) {
+    const std::string& name = key;  // a structured binding cannot be captured
     CAPTURE(name);
     for (int64_t i = 0; i < tensor.size(); ++i) {
       const double x = tensor.data<float>()[i];
