@@ -48,6 +48,13 @@ inline std::optional<ErrorCode> error_of(const std::function<void()>& function,
   }
 }
 
+// The text of the Error that `function` throws, or "no error".
+inline std::string message_of(const std::function<void()>& function) {
+  std::string message = "no error";
+  error_of(function, &message);
+  return message;
+}
+
 // Calls `parse` with damaged copies of `original`: cut at every length (every `step`-th), each byte
 // replaced in a few ways, and pieces repeated or taken out. `parse` may throw hugot::Error and
 // nothing else. The sequence is the same in every run. Returns how many copies were parsed without

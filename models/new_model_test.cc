@@ -49,16 +49,6 @@ std::string bytes_of(const fs::path& folder) {
   return bytes;
 }
 
-template <class Function>
-std::string error_of(const Function& function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 TEST_CASE("new: a model directory with everything in it") {
   const TemporaryDirectory folder;
   const OpRegistry ops = builtin_ops();
@@ -132,7 +122,7 @@ TEST_CASE("new: what makes no model is refused, and nothing is left") {
   const auto error_with = [&](const auto& change) {
     NewModelOptions options = small_options();
     change(options);
-    const std::string error = error_of([&] { new_model(options, folder.path() / "new", ops); });
+    const std::string error = message_of([&] { new_model(options, folder.path() / "new", ops); });
     CHECK(fs::is_empty(folder.path()));
     return error;
   };
@@ -153,13 +143,15 @@ TEST_CASE("new: what makes no model is refused, and nothing is left") {
         std::string::npos);
 
   new_model(small_options(), folder.path() / "new", ops);
-  CHECK(error_of([&] { new_model(small_options(), folder.path() / "new", ops); }).find("--force") !=
-        std::string::npos);
+  CHECK(message_of([&] {
+          new_model(small_options(), folder.path() / "new", ops);
+        }).find("--force") != std::string::npos);
   NewModelOptions options = small_options();
   options.force = true;
   options.tokenizer = folder.path() / "new";
-  CHECK(error_of([&] { new_model(options, folder.path() / "new", ops); }).find("same directory") !=
-        std::string::npos);
+  CHECK(message_of([&] {
+          new_model(options, folder.path() / "new", ops);
+        }).find("same directory") != std::string::npos);
   options.tokenizer = kTinyBert / "tokenizer.json";
   options.dim = 0;
   new_model(options, folder.path() / "new", ops);
@@ -225,7 +217,7 @@ TEST_CASE("convert: embeddings in fewer bits") {
   const auto encoder = Encoder::load(ModelDirectory::read(both).onnx_file(""), ops, {});
   CHECK(encoder->ragged_plan() != nullptr);
   CHECK(encoder->precision() == Precision::kInt8);
-  CHECK(error_of([&] {
+  CHECK(message_of([&] {
           convert_model(kTinyBert, folder.path() / "no", ops, {.embeddings = true});
         }).find("int8 or bf16") != std::string::npos);
 }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/testing.h"
 #include "hugot/hugot.hpp"
 #include "pipelines/answer_spans.h"
 #include "pipelines/testing.h"
@@ -18,16 +19,6 @@ Places places(const std::vector<AnswerSpan>& spans) {
   Places out;
   for (const AnswerSpan& span : spans) out.emplace_back(span.first, span.last);
   return out;
-}
-
-template <class Function>
-std::string error_of(const Function& function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 bool contains(const std::string& text, std::string_view part) {
@@ -162,7 +153,7 @@ TEST_CASE("question answering: windows of a long context are one batch and merge
 TEST_CASE("question answering: options and models that cannot work") {
   Session session;
   const auto with = [&](QuestionAnsweringOptions options) {
-    return error_of([&] { session.question_answering(answerer(), options); });
+    return message_of([&] { session.question_answering(answerer(), options); });
   };
   CHECK(contains(with({.top_k = 0}), "top_k"));
   CHECK(contains(with({.max_answer_length = 0}), "max_answer_length"));
@@ -199,11 +190,12 @@ TEST_CASE("fill mask") {
     CHECK((filled.token == "a" || filled.token == "c"));
   }
   options.targets = {""};
-  CHECK(contains(error_of([&] { session.fill_mask(test::token_model(), options); }), "targets"));
+  CHECK(contains(message_of([&] { session.fill_mask(test::token_model(), options); }), "targets"));
   options.targets = {"world"};  // a token that the model has no score for
   CHECK(contains(session.fill_mask(test::token_model(), options).run({texts, 1})[0].error,
                  "no model that fills masks"));
-  CHECK(contains(error_of([&] { session.fill_mask(test::token_model(), {.top_k = 0}); }), "top_k"));
+  CHECK(
+      contains(message_of([&] { session.fill_mask(test::token_model(), {.top_k = 0}); }), "top_k"));
   const std::string behind = std::string(200, '!') + "[MASK]";
   const std::string_view cut[] = {behind};
   CHECK(contains(fill.run(cut)[0].error, "behind the"));
@@ -290,12 +282,12 @@ TEST_CASE("feature extraction: a vector per token") {
   double square = 0;
   for (size_t i = 0; i < 7; ++i) square += std::pow(double{out[0].value.values[7 + i]}, 2);
   CHECK(square == doctest::Approx(1));
-  CHECK(contains(error_of([&] { extract.run({"x"}); }), "run_tokens"));
-  CHECK(
-      contains(error_of([&] { session.feature_extraction(test::token_model()).run_tokens(texts); }),
-               "token_vectors"));
+  CHECK(contains(message_of([&] { extract.run({"x"}); }), "run_tokens"));
+  CHECK(contains(
+      message_of([&] { session.feature_extraction(test::token_model()).run_tokens(texts); }),
+      "token_vectors"));
   options.pooling = Pooling::kMean;
-  CHECK(contains(error_of([&] { session.feature_extraction(test::token_model(), options); }),
+  CHECK(contains(message_of([&] { session.feature_extraction(test::token_model(), options); }),
                  "not pooled"));
 }
 

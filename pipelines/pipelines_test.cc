@@ -52,16 +52,6 @@ double worst(std::span<const float> got, const nlohmann::json& want) {
   return result;
 }
 
-template <class Function>
-std::string error_of(const Function& function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 bool contains(const std::string& text, std::string_view part) {
   return text.find(part) != std::string::npos;
 }
@@ -216,7 +206,7 @@ TEST_CASE("feature extraction: no texts, and requests that cannot be met") {
   const auto fails = [&](auto change) {
     FeatureExtractionOptions options;
     change(options);
-    return error_of([&] { session.feature_extraction(tiny_bert(), options); });
+    return message_of([&] { session.feature_extraction(tiny_bert(), options); });
   };
   CHECK(contains(fails([](auto& o) { o.truncate_dim = 33; }), "32 elements"));
   CHECK(contains(fails([](auto& o) { o.truncate_dim = -1; }), "truncate_dim -1"));
@@ -225,8 +215,8 @@ TEST_CASE("feature extraction: no texts, and requests that cannot be met") {
   CHECK(contains(fails([](auto& o) { o.prompt_name = "x"; }), "query"));
   CHECK(contains(fails([](auto& o) { o.output_name = "x"; }), "last_hidden_state"));
   CHECK(contains(fails([](auto& o) { o.onnx_filename = "x.onnx"; }), "x.onnx"));
-  CHECK(contains(error_of([&] { session.feature_extraction("no-such-model"); }), "not found"));
-  CHECK(contains(error_of([] { Session bad({.threads = -1}); }), "threads -1"));
+  CHECK(contains(message_of([&] { session.feature_extraction("no-such-model"); }), "not found"));
+  CHECK(contains(message_of([] { Session bad({.threads = -1}); }), "threads -1"));
 }
 
 TEST_CASE("feature extraction: cancellation") {

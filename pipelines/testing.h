@@ -4,11 +4,13 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <numeric>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
+#include "base/npz.h"
 #include "base/testing.h"
 #include "kernels/registry.h"
 #include "models/convert.h"
@@ -16,6 +18,18 @@
 #include "onnx/loader.h"
 
 namespace hugot::test {
+
+inline const OpRegistry& ops() {
+  static const OpRegistry registry = builtin_ops();
+  return registry;
+}
+
+// The arrays of an .npz file by name.
+inline std::map<std::string, Tensor> arrays(const std::filesystem::path& path) {
+  std::map<std::string, Tensor> result;
+  for (auto& [name, tensor] : read_npz(path)) result.emplace(name, tensor);
+  return result;
+}
 
 // An encoder without a head: its output has a row per token, which are classes without names.
 inline const std::filesystem::path& token_model() {

@@ -20,6 +20,7 @@
 #include "models/tied.h"
 #include "onnx/exporter.h"
 #include "onnx/loader.h"
+#include "pipelines/testing.h"
 #include "pipelines/training_config.h"
 #include "tests/harness.h"
 
@@ -28,19 +29,10 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using test::arrays;
 using test::as_doubles;
 using test::as_type;
-
-const OpRegistry& ops() {
-  static const OpRegistry registry = builtin_ops();
-  return registry;
-}
-
-std::map<std::string, Tensor> arrays(const fs::path& path) {
-  std::map<std::string, Tensor> result;
-  for (auto& [name, tensor] : read_npz(path)) result.emplace(name, tensor);
-  return result;
-}
+using test::ops;
 
 // Matrix k of a stack.
 Tensor slice(const Tensor& stack, int64_t k) {

@@ -27,6 +27,7 @@
 #include "onnx/loader.h"
 #include "pipelines/evaluation.h"
 #include "pipelines/feature_extraction.h"
+#include "pipelines/testing.h"
 #include "pipelines/text_model.h"
 #include "pipelines/training_config.h"
 #include "tests/harness.h"
@@ -36,20 +37,11 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using test::arrays;
 using test::as_doubles;
+using test::ops;
 
 const fs::path kGolden = "../shared/data/training-golden";
-
-const OpRegistry& ops() {
-  static const OpRegistry registry = builtin_ops();
-  return registry;
-}
-
-std::map<std::string, Tensor> arrays(const fs::path& path) {
-  std::map<std::string, Tensor> result;
-  for (auto& [name, tensor] : read_npz(path)) result.emplace(name, tensor);
-  return result;
-}
 
 // The recorded cases; empty, with a message, where the shared data are not there.
 std::vector<fs::path> golden_cases() {

@@ -14,20 +14,29 @@ namespace hugot {
 namespace matmul {
 namespace {
 
+// Brings the largest element of column k of a [n, n] into row k from the rows below, and swaps the
+// same rows of `beside`, if there is one; `det` changes its sign with each swap. False when there
+// are zeros only.
+template <class C>
+bool place_pivot(int64_t n, int64_t k, C& det, C* a, C* beside = nullptr) {
+  int64_t pivot = k;
+  for (int64_t i = k + 1; i < n; ++i) {
+    if (std::abs(a[i * n + k]) > std::abs(a[pivot * n + k])) pivot = i;
+  }
+  if (a[pivot * n + k] == 0) return false;
+  if (pivot == k) return true;
+  std::swap_ranges(a + k * n, a + (k + 1) * n, a + pivot * n);
+  if (beside != nullptr) std::swap_ranges(beside + k * n, beside + (k + 1) * n, beside + pivot * n);
+  det = -det;
+  return true;
+}
+
 // Of the matrix a [n, n], which is used up.
 template <class C>
 C determinant(C* a, int64_t n) {
   C result = 1;
   for (int64_t k = 0; k < n; ++k) {
-    int64_t pivot = k;
-    for (int64_t i = k + 1; i < n; ++i) {
-      if (std::abs(a[i * n + k]) > std::abs(a[pivot * n + k])) pivot = i;
-    }
-    if (a[pivot * n + k] == 0) return 0;
-    if (pivot != k) {
-      std::swap_ranges(a + k * n, a + (k + 1) * n, a + pivot * n);
-      result = -result;
-    }
+    if (!place_pivot(n, k, result, a)) return 0;
     result *= a[k * n + k];
     for (int64_t i = k + 1; i < n; ++i) {
       const C factor = a[i * n + k] / a[k * n + k];
@@ -45,16 +54,7 @@ C invert(C* a, int64_t n, C* inverse) {
   for (int64_t i = 0; i < n; ++i) inverse[i * n + i] = 1;
   C det = 1;
   for (int64_t k = 0; k < n; ++k) {
-    int64_t pivot = k;
-    for (int64_t i = k + 1; i < n; ++i) {
-      if (std::abs(a[i * n + k]) > std::abs(a[pivot * n + k])) pivot = i;
-    }
-    if (a[pivot * n + k] == 0) return 0;
-    if (pivot != k) {
-      std::swap_ranges(a + k * n, a + (k + 1) * n, a + pivot * n);
-      std::swap_ranges(inverse + k * n, inverse + (k + 1) * n, inverse + pivot * n);
-      det = -det;
-    }
+    if (!place_pivot(n, k, det, a, inverse)) return 0;
     const C whole = a[k * n + k];
     det *= whole;
     for (int64_t j = 0; j < n; ++j) {
