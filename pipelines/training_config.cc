@@ -150,6 +150,17 @@ LossOptions read_loss(const std::string& name, Members& members) {
   return options;
 }
 
+// A list of two numbers, if there is one; `owner` stands behind its name in messages.
+void read_pair(Members& members, const char* key, const char* owner, double& first,
+               double& second) {
+  std::vector<double> pair = {first, second};
+  members.read(key, pair);
+  require(pair.size() == 2, ErrorCode::kInvalidArgument, "optimizer parameters: '", key, "'", owner,
+          " has to be a list of two numbers");
+  first = pair[0];
+  second = pair[1];
+}
+
 // A rate turns relative_step off.
 void read_adafactor(Members& members, bool lr_given, AdafactorOptions& o) {
   o.relative_step = !lr_given && members.find("lr") == nullptr;
@@ -164,12 +175,7 @@ void read_adafactor(Members& members, bool lr_given, AdafactorOptions& o) {
   double beta1 = -1;
   members.read("beta1", beta1);
   if (members.find("beta1") != nullptr) o.beta1 = beta1;
-  std::vector<double> eps = {o.eps_square, o.eps_scale};
-  members.read("eps", eps);
-  require(eps.size() == 2, ErrorCode::kInvalidArgument,
-          "optimizer parameters: 'eps' of adafactor has to be a list of two numbers");
-  o.eps_square = eps[0];
-  o.eps_scale = eps[1];
+  read_pair(members, "eps", " of adafactor", o.eps_square, o.eps_scale);
 }
 
 }  // namespace
@@ -200,12 +206,7 @@ OptimizerOptions parse_optimizer(const std::string& params, const OptimizerOptio
   members.read("momentum", o.momentum);
   members.read("dampening", o.dampening);
   members.read("nesterov", o.nesterov);
-  std::vector<double> betas = {o.beta1, o.beta2};
-  members.read("betas", betas);
-  require(betas.size() == 2, ErrorCode::kInvalidArgument,
-          "optimizer parameters: 'betas' has to be a list of two numbers");
-  o.beta1 = betas[0];
-  o.beta2 = betas[1];
+  read_pair(members, "betas", "", o.beta1, o.beta2);
   if (o.type == OptimizerType::kAdafactor) {
     read_adafactor(members, lr_given, o.adafactor);
   } else {

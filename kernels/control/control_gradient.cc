@@ -193,7 +193,6 @@ void Loop(G& g) {
   std::vector<Seed> seeds;
   const size_t first_node = graph.node_count();
   const std::vector<Term> y = inline_body(writer, body, arguments);
-  std::vector<NodeId> nodes;
   std::vector<Term> wrt;
   for (size_t i = 0; i < carried.size(); ++i) {
     seeds.push_back({y[at(carried[i]) + 1].id(), sums[i].id()});
